@@ -1,0 +1,30 @@
+//! The sum of squares over many tensors on the host; method in `crate::l2_norm`.
+
+use super::rows::{sum, unsupported};
+use super::simd::vectorized;
+use super::tensor_list::{BLOCK, map_blocks};
+use crate::cpu::widen::run_with_wide_inputs;
+use crate::{CpuArgs, Result, Stored, with_dtype};
+
+/// The host body of `L2_NORM_SQUARED`.
+pub(crate) fn squared(args: &mut CpuArgs<'_>) -> Result<()> {
+    run_with_wide_inputs(args, &|args: &mut CpuArgs<'_>| {
+        let total =
+            with_dtype!(args.elem, real E => sum_of_squares::<E>(args), else return Err(unsupported(args.elem)));
+        with_dtype!(args.output_dtype(0), real T => args.output::<T>(0).fill(T::from_f64(total)),
+            else return Err(unsupported(args.output_dtype(0))));
+        Ok(())
+    })
+}
+
+fn sum_of_squares<E: Stored>(args: &CpuArgs<'_>) -> f64 {
+    let lens = args.input::<i64>(0);
+    let blocks = (1..args.n_inputs()).flat_map(|i| args.input::<E>(i)[..lens[i - 1] as usize].chunks(BLOCK)).collect();
+    let sums = map_blocks(blocks, |block| {
+        vectorized(
+            #[inline(always)]
+            || sum(block, |x: E| x.to_f64() * x.to_f64()),
+        )
+    });
+    sum(&sums, |sum| sum)
+}

@@ -1,0 +1,291 @@
+//! `C = alpha * A @ B + beta * C + bias`: the host's body of the batched matrix product.
+//!
+//! f32 and f64 run on the packed, register-blocked kernels of the `gemm` crates (Goto and van de Geijn, "Anatomy of
+//! High-Performance Matrix Multiplication", 2008). f16 and bf16 are widened in panels and rounded once. Many products
+//! run in parallel with one thread each; one large product is itself split. Neither changes a bit of the result.
+
+use gemm_common::Parallelism;
+use rayon::prelude::*;
+
+use crate::cpu::matmul_integer::integer;
+use crate::cpu::matrix_view::MatrixView;
+use crate::cpu::scratch::Scratch;
+use crate::cpu::simd::vectorized;
+use crate::matmul::MatmulParams;
+use crate::{Compute, CpuArgs, DType, Error, ErrorKind, Kernel, Result, Stored, bf16, f16, with_dtype};
+
+/// The batched matrix product.
+pub static MATMUL_FORWARD: Kernel = Kernel { name: "matmul", entry: "matmul_forward", cpu: forward };
+
+/// Multiplications that one task of a batch takes at least.
+const TASK_WORK: usize = 1 << 17;
+
+/// Multiplications from which one product is worth several threads by itself.
+const PRODUCT_WORK: usize = 1 << 22;
+
+/// Elements of a matrix from which its product with a vector is worth several threads.
+const VECTOR_WORK: usize = 1 << 18;
+
+/// Rows that are widened at a time.
+const PANEL_ROWS: usize = 256;
+
+/// Elements of B that are widened at a time.
+const PANEL_ELEMENTS: usize = 1 << 22;
+
+fn forward(args: &mut CpuArgs<'_>) -> Result<()> {
+    match args.elem {
+        DType::F32 => batched::<f32>(args, product),
+        DType::F64 => batched::<f64>(args, product),
+        DType::F16 => batched::<f16>(args, widened_product),
+        DType::BF16 => batched::<bf16>(args, widened_product),
+        dtype => with_dtype!(dtype, index E => batched::<E>(args, integer),
+            else Err(Error::new(ErrorKind::Unsupported { dtype, device: "cpu".into() }))),
+    }
+}
+
+/// One product of a batch, and how it is to be stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a, S> {
+    pub(crate) a: MatrixView<'a, S>,
+    pub(crate) b: MatrixView<'a, S>,
+    pub(crate) bias: Option<MatrixView<'a, S>>,
+    pub(crate) alpha: f64,
+    pub(crate) beta: f64,
+    /// True where the product may use several threads.
+    pub(crate) parallel: bool,
+}
+
+/// Runs `one` for every product of the batch.
+fn batched<S: Stored>(
+    args: &mut CpuArgs<'_>,
+    one: impl Fn(Product<'_, S>, &mut [S]) -> Result<()> + Send + Sync,
+) -> Result<()> {
+    let params: MatmulParams = args.params();
+    let c = args.output::<S>(0);
+    let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
+    let view = |input: usize, sizes: [usize; 2], strides: [i64; 2], batch_offset: i64| {
+        MatrixView::new(args.whole_input::<S>(input), args.offset(input) as i64 + batch_offset, sizes, strides)
+    };
+    let bias = (params.has_bias == 1).then(|| view(2, [1, n], [0, params.bias_stride], 0)).transpose()?;
+    let item = |index: usize, parallel: bool, c: &mut [S]| {
+        let [a_offset, b_offset] = params.batch_offsets(index);
+        let a = view(0, [m, k], params.a_strides, a_offset)?;
+        let b = view(1, [k, n], params.b_strides, b_offset)?;
+        one(Product { a, b, bias, alpha: params.alpha, beta: params.beta, parallel }, c)
+    };
+    let c = &mut c[..params.batch() * m * n];
+    if c.is_empty() {
+        return Ok(());
+    }
+    let work = m.saturating_mul(n).saturating_mul(k).max(1);
+    let per_task = TASK_WORK.div_ceil(work);
+    if params.batch() == 1 || work >= PRODUCT_WORK {
+        return c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(index, true, c));
+    }
+    if per_task >= params.batch() {
+        return c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(index, false, c));
+    }
+    c.par_chunks_mut(per_task * m * n).enumerate().try_for_each(|(task, c)| {
+        c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(task * per_task + index, false, c))
+    })
+}
+
+/// One product in f32 or f64.
+fn product<T: Gemm>(product: Product<'_, T>, c: &mut [T]) -> Result<()> {
+    let Product { a, b, bias, alpha, beta, parallel } = product;
+    let ([m, k], [_, n]) = (a.sizes(), b.sizes());
+    let beta = match bias {
+        Some(bias) => {
+            // The bias is what the product is added to, so that it costs no further pass.
+            for row in c.chunks_exact_mut(n) {
+                fill_with_bias(bias, beta, row);
+            }
+            1.0
+        }
+        None => beta,
+    };
+    if k == 0 || alpha == 0.0 {
+        c.iter_mut().for_each(|value| *value = if beta == 0.0 { T::default() } else { value.scale(beta) });
+        return Ok(());
+    }
+    if parallel && m.min(n) == 1 && k.saturating_mul(m.max(n)) >= VECTOR_WORK {
+        return matrix_vector(a, b, alpha, beta, c);
+    }
+    multiply(a, b, alpha, beta, c, if parallel { Parallelism::Rayon(0) } else { Parallelism::None });
+    Ok(())
+}
+
+fn fill_with_bias<T: Gemm>(bias: MatrixView<'_, T>, beta: f64, row: &mut [T]) {
+    for (col, value) in row.iter_mut().enumerate() {
+        let kept = if beta == 0.0 { T::default() } else { value.scale(beta) };
+        *value = kept.plus(bias.get(0, col));
+    }
+}
+
+/// A product with one row or one column is bound by reading the matrix, which several threads do faster. The vector is
+/// made dense, and each task computes some of the results.
+fn matrix_vector<T: Gemm>(
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, T>,
+    alpha: f64,
+    beta: f64,
+    c: &mut [T],
+) -> Result<()> {
+    let is_row = a.sizes()[0] == 1;
+    let (vector, k) = if is_row { (a, a.sizes()[1]) } else { (b, b.sizes()[0]) };
+    let mut dense = Scratch::<T>::new(k)?;
+    let strides = vector.widen(&mut dense);
+    let vector = MatrixView::dense(&dense, vector.sizes(), strides)?;
+    let per_task = (VECTOR_WORK / 4).div_ceil(k).next_multiple_of(16);
+    c.par_chunks_mut(per_task).enumerate().for_each(|(task, c)| {
+        let first = task * per_task;
+        match is_row {
+            true => multiply(vector, b.cols(first, c.len()), alpha, beta, c, Parallelism::None),
+            false => multiply(a.rows(first, c.len()), vector, alpha, beta, c, Parallelism::None),
+        }
+    });
+    Ok(())
+}
+
+/// A product of f16 or bf16: operands are widened in panels, products summed in f32, results rounded once.
+fn widened_product<S: Stored<Compute = f32>>(product: Product<'_, S>, c: &mut [S]) -> Result<()> {
+    let Product { a, b, bias, alpha, beta, parallel } = product;
+    let ([m, k], [_, n]) = (a.sizes(), b.sizes());
+    let panel_rows = m.min(PANEL_ROWS);
+    let panel_cols = n.min((PANEL_ELEMENTS / k.max(1)).max(64));
+    let mut a_panel = Scratch::<f32>::new(panel_rows * k)?;
+    let mut b_panel = Scratch::<f32>::new(k * panel_cols)?;
+    let mut c_panel = Scratch::<f32>::new(panel_rows * panel_cols)?;
+    for col in (0..n).step_by(panel_cols) {
+        let cols = panel_cols.min(n - col);
+        let b_strides = b.cols(col, cols).widen(&mut b_panel[..k * cols]);
+        let b = MatrixView::dense(&b_panel, [k, cols], b_strides)?;
+        for row in (0..m).step_by(panel_rows) {
+            let rows = panel_rows.min(m - row);
+            let a_strides = a.rows(row, rows).widen(&mut a_panel[..rows * k]);
+            let a = MatrixView::dense(&a_panel, [rows, k], a_strides)?;
+            let sums = &mut c_panel[..rows * cols];
+            self::product(Product { a, b, bias: None, alpha, beta: 0.0, parallel }, sums)?;
+            let c = &mut c[row * n..(row + rows) * n];
+            for (c, sums) in c.chunks_exact_mut(n).zip(sums.chunks_exact(cols)) {
+                round_row(sums, beta, bias.map(|bias| bias.cols(col, cols)), &mut c[col..col + cols]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `c = sums + beta * c + bias`, rounded once.
+fn round_row<S: Stored<Compute = f32>>(sums: &[f32], beta: f64, bias: Option<MatrixView<'_, S>>, c: &mut [S]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            if beta == 0.0 && bias.is_none() {
+                c.iter_mut().zip(sums).for_each(|(c, sum)| *c = S::from_f32(*sum));
+                return;
+            }
+            for (col, (c, sum)) in c.iter_mut().zip(sums).enumerate() {
+                let kept = if beta == 0.0 { 0.0 } else { c.to_f32() * beta as f32 };
+                *c = S::from_f32(sum + kept + bias.map_or(0.0, |bias| bias.get(0, col).to_f32()));
+            }
+        },
+    );
+}
+
+/// `c = alpha * a @ b + beta * c`, with c row-major. The gemm crates prefer a column-major result, so this is their
+/// `c^T = b^T @ a^T`.
+fn multiply<T: Gemm>(
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, T>,
+    alpha: f64,
+    beta: f64,
+    c: &mut [T],
+    parallelism: Parallelism,
+) {
+    let ([m, k], [b_rows, n]) = (a.sizes(), b.sizes());
+    assert!(b_rows == k && c.len() == m * n);
+    let ([a_row, a_col], [b_row, b_col]) = (a.strides(), b.strides());
+    // SAFETY: a view keeps all its elements inside its slice, `c` has m * n elements and is borrowed mutably, and the
+    // sizes agree, as just checked.
+    unsafe {
+        T::gemm()(
+            n,
+            m,
+            k,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+            beta != 0.0,
+            b.as_ptr(),
+            b_row,
+            b_col,
+            a.as_ptr(),
+            a_row,
+            a_col,
+            T::from_f64(beta),
+            T::from_f64(alpha),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// The signature of the gemm crates: sizes; the result with its column and row strides and whether it is read; both
+/// operands likewise; factors of the old result and of the product; conjugations; threads.
+type GemmFn<T> = unsafe fn(
+    usize,
+    usize,
+    usize,
+    *mut T,
+    isize,
+    isize,
+    bool,
+    *const T,
+    isize,
+    isize,
+    *const T,
+    isize,
+    isize,
+    T,
+    T,
+    bool,
+    bool,
+    bool,
+    Parallelism,
+);
+
+/// The types that the gemm crates multiply.
+trait Gemm: Compute {
+    fn gemm() -> GemmFn<Self>;
+    fn scale(self, factor: f64) -> Self;
+    fn plus(self, other: Self) -> Self;
+}
+
+impl Gemm for f32 {
+    fn gemm() -> GemmFn<f32> {
+        gemm_f32::gemm::f32::get_gemm_fn()
+    }
+    fn scale(self, factor: f64) -> f32 {
+        self * factor as f32
+    }
+    fn plus(self, other: f32) -> f32 {
+        self + other
+    }
+}
+
+impl Gemm for f64 {
+    fn gemm() -> GemmFn<f64> {
+        gemm_f64::gemm::f64::get_gemm_fn()
+    }
+    fn scale(self, factor: f64) -> f64 {
+        self * factor
+    }
+    fn plus(self, other: f64) -> f64 {
+        self + other
+    }
+}
+
+#[cfg(test)]
+mod tests;

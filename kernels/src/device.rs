@@ -1,0 +1,100 @@
+//! The devices: the one place where they are told apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::cpu::memory::{self, MemoryStats};
+use crate::{Buffer, CpuArgs, Error, ErrorKind, Launch, Result};
+
+/// Where tensors live and kernels run.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Device {
+    /// The host's processor and memory.
+    #[default]
+    Cpu,
+}
+
+impl Device {
+    /// The host.
+    pub fn cpu() -> Device {
+        Device::Cpu
+    }
+
+    /// The device that `CHAINRULE_DEVICE` names; the host where the variable is not set.
+    ///
+    /// # Errors
+    /// A name that is no device, or a device that this build or machine does not have.
+    #[track_caller]
+    pub fn from_env() -> Result<Device> {
+        match std::env::var("CHAINRULE_DEVICE") {
+            Ok(name) => name.parse(),
+            Err(std::env::VarError::NotPresent) => Ok(Device::Cpu),
+            Err(error) => Err(Error::argument("Device::from_env", format!("CHAINRULE_DEVICE: {error}"))),
+        }
+    }
+
+    /// The device's memory counters.
+    pub fn memory_stats(&self) -> MemoryStats {
+        match self {
+            Device::Cpu => memory::stats(),
+        }
+    }
+
+    /// Sets the peak of [`Device::memory_stats`] to what is live now.
+    pub fn reset_peak_memory(&self) {
+        match self {
+            Device::Cpu => memory::reset_peak(),
+        }
+    }
+
+    /// Waits until all launched work is done, and reports what went wrong in it.
+    pub fn synchronize(&self) -> Result<()> {
+        match self {
+            Device::Cpu => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    #[track_caller]
+    fn from_str(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: cpu")))),
+        }
+    }
+}
+
+impl Launch<'_> {
+    /// Runs the kernel on the device of its first output.
+    ///
+    /// # Errors
+    /// What the device reports: an unsupported dtype, a source that does not compile, lost hardware.
+    #[track_caller]
+    pub fn run(self) -> Result<()> {
+        let Launch { kernel, elem, inputs, outputs, params, grid } = self;
+        let Some(device) = outputs.first().map(|buffer| buffer.device()) else { return Ok(()) };
+        debug_assert!(inputs.iter().all(|(buffer, _)| buffer.device() == device));
+        match device {
+            Device::Cpu => (kernel.cpu)(&mut CpuArgs {
+                elem,
+                grid,
+                inputs: inputs.into_iter().map(|(buffer, offset)| buffer.host_input(offset)).collect(),
+                outputs: outputs.into_iter().map(Buffer::host_output).collect(),
+                params,
+            })
+            .map_err(|error| error.in_op(kernel.name)),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The sum of squares over many tensors in one launch, for the global norm of gradients.
+//!
+//! Squares are taken and added up in `f64`, within blocks that the lengths alone fix and then in the blocks' order, so
+//! nothing overflows that the norm itself does not, and the result does not depend on the number of threads.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
+
+/// What the kernel reads beside its buffers.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct L2NormParams {
+    /// How many tensors there are.
+    pub tensors: u64,
+}
+
+/// `lens [tensors] i64, each tensor -> sum of squares [1]`.
+pub static L2_NORM_SQUARED: Kernel = Kernel { name: "l2_norm", entry: "l2_norm_squared", cpu: cpu::l2_norm::squared };
+
+/// Elements that follow one another in a buffer.
+#[derive(Clone, Copy)]
+pub struct Span<'a> {
+    /// Where they are.
+    pub buffer: &'a Buffer,
+    /// The first.
+    pub offset: usize,
+    /// How many.
+    pub len: usize,
+}
+
+/// `out [1]`, of `f64` or `f32`, becomes the sum of the squares of all elements of all tensors, which have one dtype;
+/// 0 where there are none.
+///
+/// # Errors
+/// A dtype that is no float, or no memory for the list of lengths.
+#[track_caller]
+pub fn l2_norm_squared(tensors: &[Span<'_>], out: &mut Buffer) -> Result<()> {
+    let lens: Vec<i64> = tensors.iter().map(|span| span.len as i64).collect();
+    let lens = Buffer::from_slice(&out.device(), &lens)?;
+    let params = L2NormParams { tensors: tensors.len() as u64 };
+    let elem = tensors.first().map_or(DType::F32, |span| span.buffer.dtype());
+    debug_assert!(tensors.iter().all(|span| span.buffer.dtype() == elem));
+    let mut launch = Launch::new(&L2_NORM_SQUARED, elem).input(&lens, 0);
+    launch.inputs.extend(tensors.iter().map(|span| (span.buffer, span.offset)));
+    let elements = tensors.iter().map(|span| span.len).sum();
+    launch.output(out).params(&params).grid([elements, 1, 1]).run()
+}
