@@ -1,0 +1,218 @@
+//! New tensors.
+
+use chainrule_kernels::{Scalar, copy};
+
+use crate::{DType, Device, Element, Error, Result, Shape, Sizes, Tensor};
+
+impl Tensor {
+    /// A tensor of a number, an array, or a nested array.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// assert_eq!(x.shape(), &[2, 2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn new<N: Nested>(values: N, device: &Device) -> Result<Tensor> {
+        let mut flat = Vec::new();
+        values.flatten(&mut flat);
+        Tensor::from_vec(flat, N::shape(), device)
+    }
+
+    /// Every element `value`, converted to `dtype`.
+    ///
+    /// Source: `torch.full`.
+    #[track_caller]
+    pub fn full(shape: impl Sizes, value: impl Into<Scalar>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let shape = Shape::new(shape.sizes())?;
+        Tensor::build(device, dtype, shape, |y| copy::fill(y, value))
+    }
+
+    /// Every element 0.
+    ///
+    /// Source: `torch.zeros`.
+    #[track_caller]
+    pub fn zeros(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
+        Tensor::full(shape, 0i64, dtype, device)
+    }
+
+    /// Every element 1.
+    ///
+    /// Source: `torch.ones`.
+    #[track_caller]
+    pub fn ones(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
+        Tensor::full(shape, 1i64, dtype, device)
+    }
+
+    /// Zeros of this tensor's shape, dtype and device.
+    #[track_caller]
+    pub fn zeros_like(&self) -> Result<Tensor> {
+        Tensor::zeros(self.shape(), self.dtype(), &self.device())
+    }
+
+    /// Ones of this tensor's shape, dtype and device.
+    #[track_caller]
+    pub fn ones_like(&self) -> Result<Tensor> {
+        Tensor::ones(self.shape(), self.dtype(), &self.device())
+    }
+
+    /// `value` in this tensor's shape, dtype and device.
+    #[track_caller]
+    pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
+        Tensor::full(self.shape(), value, self.dtype(), &self.device())
+    }
+
+    /// The integers (i64) or numbers (f32) `start, start + step, ...` before `end`: i64 where all three are integers.
+    ///
+    /// Element `i` is `start + i * step`, so errors do not add up.
+    ///
+    /// # Errors
+    /// A step of 0, a bound that is not finite, or more elements than an address can count.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// assert_eq!(Tensor::arange(5, 0, -2, &Device::Cpu)?.to_vec::<i64>()?, [5, 3, 1]);
+    /// assert_eq!(Tensor::arange(0.0, 1.0, 0.5, &Device::Cpu)?.to_vec::<f32>()?, [0.0, 0.5]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
+    /// # Differences
+    /// A step away from `end` gives no elements, as in NumPy; PyTorch refuses it.
+    ///
+    /// Source: `torch.arange`.
+    #[track_caller]
+    pub fn arange<S: Into<Scalar>>(start: S, end: S, step: S, device: &Device) -> Result<Tensor> {
+        let (start, end, step) = (start.into(), end.into(), step.into());
+        let (from, to, by) = (start.to_f64(), end.to_f64(), step.to_f64());
+        if by == 0.0 || !by.is_finite() || !from.is_finite() || !to.is_finite() {
+            return Err(Error::argument("arange", format!("cannot count from {from} to {to} by {by}")));
+        }
+        if let (Scalar::Int(start), Scalar::Int(end), Scalar::Int(step)) = (start, end, step) {
+            let distance =
+                if step > 0 { i128::from(end) - i128::from(start) } else { i128::from(start) - i128::from(end) };
+            let count = count("arange", distance.max(0) as f64, step.unsigned_abs() as f64)?;
+            let values: Vec<i64> = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect();
+            return Tensor::from_vec(values, [count], device);
+        }
+        let count = count("arange", ((to - from) / by).max(0.0), 1.0)?;
+        let values: Vec<f32> = (0..count).map(|i| (from + i as f64 * by) as f32).collect();
+        Tensor::from_vec(values, [count], device)
+    }
+
+    /// `count` evenly spaced f32 numbers from `start` to `end`, both included.
+    ///
+    /// The second half is counted back from `end`, so that the last element is `end` exactly.
+    ///
+    /// Source: `torch.linspace`.
+    #[track_caller]
+    pub fn linspace(start: f64, end: f64, count: usize, device: &Device) -> Result<Tensor> {
+        let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
+        let value =
+            |i: usize| if 2 * i < count { start + i as f64 * step } else { end - (count - 1 - i) as f64 * step };
+        let values: Vec<f32> = (0..count).map(|i| if count == 1 { start } else { value(i) } as f32).collect();
+        Tensor::from_vec(values, [count], device)
+    }
+
+    /// The `rows x cols` matrix with ones on its diagonal.
+    ///
+    /// Source: `torch.eye`.
+    #[track_caller]
+    pub fn eye(rows: usize, cols: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+        Shape::new(&[rows, cols])?;
+        let mut values = vec![0.0f32; rows * cols];
+        (0..rows.min(cols)).for_each(|i| values[i * cols + i] = 1.0);
+        Tensor::from_vec(values, [rows, cols], device)?.to_dtype(dtype)
+    }
+
+    /// The elements on and below diagonal `shift` of the last two dims; zeros above.
+    ///
+    /// Source: `torch.tril`.
+    #[track_caller]
+    pub fn tril(&self, shift: isize) -> Result<Tensor> {
+        self.keep_triangle("tril", |row, col| col <= row + shift)
+    }
+
+    /// The elements on and above diagonal `shift` of the last two dims; zeros below.
+    ///
+    /// Source: `torch.triu`.
+    #[track_caller]
+    pub fn triu(&self, shift: isize) -> Result<Tensor> {
+        self.keep_triangle("triu", |row, col| col >= row + shift)
+    }
+
+    #[track_caller]
+    fn keep_triangle(&self, op: &'static str, keeps: impl Fn(isize, isize) -> bool) -> Result<Tensor> {
+        let &[.., rows, cols] = &self.shape()[..] else {
+            return Err(Error::shape(op, format!("needs at least 2 dims, got shape {}", self.shape())));
+        };
+        let keep = |i: usize| keeps((i / cols) as isize, (i % cols) as isize);
+        let mask: Vec<bool> = (0..rows * cols).map(keep).collect();
+        self.where_(&Tensor::from_vec(mask, [rows, cols], &self.device())?, 0)
+    }
+
+    /// The index of each element along every dim: one tensor for each input, all of the shape of their lengths.
+    ///
+    /// With `[x, y]` of lengths X and Y the results are `[X, Y]`: `x[i]` and `y[j]` at `[i, j]` (PyTorch's `ij`).
+    ///
+    /// # Errors
+    /// Inputs that are not 1-d.
+    ///
+    /// Source: `torch.meshgrid` with `indexing="ij"`.
+    #[track_caller]
+    pub fn meshgrid(axes: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let sizes = axes.iter().map(|axis| Ok(axis.dims::<1>()?[0])).collect::<Result<Vec<_>>>()?;
+        let grid = |(dim, axis): (usize, &&Tensor)| {
+            let mut shape = vec![1; sizes.len()];
+            shape[dim] = sizes[dim];
+            axis.reshape(shape)?.expand(&sizes)
+        };
+        axes.iter().enumerate().map(grid).collect()
+    }
+}
+
+/// `ceil(distance / step)` as a number of elements.
+#[track_caller]
+fn count(op: &'static str, distance: f64, step: f64) -> Result<usize> {
+    let count = (distance / step).ceil();
+    if count < (1u64 << 48) as f64 {
+        return Ok(count as usize);
+    }
+    Err(Error::argument(op, format!("{count} elements are more than any device holds")))
+}
+
+/// A number or a nested array of numbers.
+pub trait Nested {
+    /// The type of the numbers.
+    type Number: Element;
+    /// The sizes, outermost first.
+    fn shape() -> Vec<usize>;
+    /// Appends the numbers in row-major order.
+    fn flatten(self, to: &mut Vec<Self::Number>);
+}
+
+macro_rules! number {
+    ($($type:ty)*) => {$(
+        impl Nested for $type {
+            type Number = $type;
+            fn shape() -> Vec<usize> { Vec::new() }
+            fn flatten(self, to: &mut Vec<$type>) { to.push(self) }
+        }
+    )*};
+}
+
+number! { f32 f64 crate::f16 crate::bf16 i64 i32 u32 u8 bool }
+
+impl<N: Nested, const LEN: usize> Nested for [N; LEN] {
+    type Number = N::Number;
+
+    fn shape() -> Vec<usize> {
+        let mut shape = vec![LEN];
+        shape.extend(N::shape());
+        shape
+    }
+
+    fn flatten(self, to: &mut Vec<N::Number>) {
+        self.into_iter().for_each(|inner| inner.flatten(to));
+    }
+}

@@ -1,0 +1,204 @@
+//! Steps of optimisers over many tensors in one launch, in place where a tensor is the only owner of its buffer.
+
+use chainrule_kernels::l2_norm::{self, Span};
+use chainrule_kernels::{Buffer, adamw, sgd};
+pub use chainrule_kernels::{adamw::AdamWParams, sgd::SgdParams};
+
+use crate::{DType, Device, Error, Result, Tensor};
+
+/// A parameter with its gradient and the state of AdamW. All have one shape, and the states the dtype that the
+/// parameter's is computed in; see [`state_like`].
+pub struct AdamWSlot<'a> {
+    /// The parameter.
+    pub param: &'a mut Tensor,
+    /// Its gradient.
+    pub grad: &'a Tensor,
+    /// The mean of gradients.
+    pub exp_avg: &'a mut Tensor,
+    /// The mean of squared gradients.
+    pub exp_avg_sq: &'a mut Tensor,
+    /// The largest mean of squared gradients so far, for AMSGrad: in all slots or in none.
+    pub max_exp_avg_sq: Option<&'a mut Tensor>,
+}
+
+/// A parameter with its gradient and the state of SGD, as [`AdamWSlot`].
+pub struct SgdSlot<'a> {
+    /// The parameter.
+    pub param: &'a mut Tensor,
+    /// Its gradient.
+    pub grad: &'a Tensor,
+    /// The momentum buffer: in all slots or, without momentum, in none.
+    pub momentum_buffer: Option<&'a mut Tensor>,
+}
+
+/// Zeros for an optimiser's state of a parameter: of its shape and device, in the dtype it is computed in.
+///
+/// # Errors
+/// What the device reports.
+#[track_caller]
+pub fn state_like(param: &Tensor) -> Result<Tensor> {
+    Tensor::zeros(param.shape(), param.dtype().compute(), &param.device())
+}
+
+/// One step of AdamW for every slot.
+///
+/// # Errors
+/// A shape, dtype or device that does not fit its parameter's, or a parameter that is no float.
+#[track_caller]
+pub fn adamw_step(slots: Vec<AdamWSlot<'_>>, params: AdamWParams) -> Result<()> {
+    let mut grads = Vec::with_capacity(slots.len());
+    for slot in &slots {
+        let states = [Some(&*slot.exp_avg), Some(&*slot.exp_avg_sq), slot.max_exp_avg_sq.as_deref()];
+        grads.push(checked("adamw_step", slot.param, slot.grad, &states)?);
+    }
+    let slots = slots.into_iter().zip(&grads);
+    for group in alike(slots, |(slot, _)| (slot.param.dtype(), slot.param.device())) {
+        let mut launched = Vec::with_capacity(group.len());
+        for (slot, grad) in group {
+            launched.push(adamw::AdamWTensor {
+                grad: (grad.buffer(), grad.layout().offset()),
+                param: owned(slot.param)?,
+                exp_avg: owned(slot.exp_avg)?,
+                exp_avg_sq: owned(slot.exp_avg_sq)?,
+                max_exp_avg_sq: slot.max_exp_avg_sq.map(owned).transpose()?,
+            });
+        }
+        adamw::adamw_step(launched, params)?;
+    }
+    Ok(())
+}
+
+/// One step of SGD for every slot.
+///
+/// # Errors
+/// As [`adamw_step`].
+#[track_caller]
+pub fn sgd_step(slots: Vec<SgdSlot<'_>>, params: SgdParams) -> Result<()> {
+    let mut grads = Vec::with_capacity(slots.len());
+    for slot in &slots {
+        grads.push(checked("sgd_step", slot.param, slot.grad, &[slot.momentum_buffer.as_deref()])?);
+    }
+    let slots = slots.into_iter().zip(&grads);
+    for group in alike(slots, |(slot, _)| (slot.param.dtype(), slot.param.device())) {
+        let mut launched = Vec::with_capacity(group.len());
+        for (slot, grad) in group {
+            launched.push(sgd::SgdTensor {
+                grad: (grad.buffer(), grad.layout().offset()),
+                param: owned(slot.param)?,
+                momentum_buffer: slot.momentum_buffer.map(owned).transpose()?,
+            });
+        }
+        sgd::sgd_step(launched, params)?;
+    }
+    Ok(())
+}
+
+/// The Euclidean norm of all elements of all tensors together, with squares and sums in f64.
+///
+/// # Errors
+/// Tensors that are no floats.
+#[track_caller]
+pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
+    let tensors = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
+    let mut squared = 0.0;
+    for group in alike(&tensors, |tensor| (tensor.dtype(), tensor.device())) {
+        let mut spans = Vec::with_capacity(group.len());
+        for tensor in group {
+            spans.push(Span { buffer: tensor.buffer(), offset: tensor.layout().offset(), len: tensor.elements() });
+        }
+        let Some(first) = spans.first() else { continue };
+        // f64 sums exist where the device has f64; others give f32.
+        let mut sum = Buffer::allocate(&first.buffer.device(), DType::F64, 1)?;
+        l2_norm::l2_norm_squared(&spans, &mut sum)?;
+        squared += sum.to_vec::<f64>()?.iter().sum::<f64>();
+    }
+    Ok(squared.sqrt())
+}
+
+/// Refuses what does not fit the parameter, and gives the gradient in row-major order.
+#[track_caller]
+fn checked(op: &'static str, param: &Tensor, grad: &Tensor, states: &[Option<&Tensor>]) -> Result<Tensor> {
+    if grad.shape() != param.shape() || grad.dtype() != param.dtype() {
+        let got = format!("the gradient is {} {}", grad.dtype(), grad.shape());
+        return Err(Error::shape(op, format!("{got}, expected the parameter's {} {}", param.dtype(), param.shape())));
+    }
+    param.same_device(op, grad)?;
+    for state in states.iter().copied().flatten() {
+        let dtype = param.dtype().compute();
+        if state.shape() != param.shape() || state.dtype() != dtype {
+            let got = format!("a state is {} {}", state.dtype(), state.shape());
+            return Err(Error::shape(op, format!("{got}, expected {dtype} {} like the parameter", param.shape())));
+        }
+        param.same_device(op, state)?;
+    }
+    grad.contiguous()
+}
+
+/// The items in groups of equal keys, each in the order given.
+fn alike<T>(items: impl IntoIterator<Item = T>, key: impl Fn(&T) -> (DType, Device)) -> Vec<Vec<T>> {
+    let mut groups: Vec<((DType, Device), Vec<T>)> = Vec::new();
+    for item in items {
+        let key = key(&item);
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The buffer to write: the tensor's own, or a copy where it is shared.
+#[track_caller]
+fn owned(tensor: &mut Tensor) -> Result<&mut Buffer> {
+    if tensor.unique_buffer().is_none() {
+        *tensor = tensor.copy()?;
+    }
+    // A fresh copy has one owner, and so has what passed the test.
+    tensor.unique_buffer().ok_or_else(|| Error::argument("updates", "a buffer is shared with another thread"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values, [values.len()], &Device::Cpu).unwrap()
+    }
+
+    const PLAIN: SgdParams = SgdParams {
+        lr: 0.5,
+        momentum: 0.0,
+        dampening: 0.0,
+        weight_decay: 0.0,
+        grad_scale: 1.0,
+        nesterov: 0,
+        first_step: 1,
+        has_momentum: 0,
+    };
+
+    #[test]
+    fn shared_parameters_are_copied_and_others_written_in_place() {
+        let (mut a, mut b) = (tensor(&[2.0, 4.0]), tensor(&[8.0]));
+        let grads = [a.copy().unwrap(), tensor(&[8.0])];
+        let other_owner = a.clone();
+        let slots = vec![
+            SgdSlot { param: &mut a, grad: &grads[0], momentum_buffer: None },
+            SgdSlot { param: &mut b, grad: &grads[1], momentum_buffer: None },
+        ];
+        sgd_step(slots, PLAIN).unwrap();
+        assert_eq!(a.to_vec::<f32>().unwrap(), [1.0, 2.0]);
+        assert_eq!(other_owner.to_vec::<f32>().unwrap(), [2.0, 4.0]);
+        assert_eq!(b.to_vec::<f32>().unwrap(), [4.0]);
+        let slots = vec![SgdSlot { param: &mut a, grad: &grads[1], momentum_buffer: None }];
+        let error = sgd_step(slots, PLAIN).unwrap_err();
+        assert!(error.to_string().contains("the gradient is f32 [1], expected the parameter's f32 [2]"), "{error}");
+    }
+
+    #[test]
+    fn norms_over_dtypes() {
+        let a = Tensor::from_vec(vec![3.0f32, 0.0], [2], &Device::Cpu).unwrap();
+        let b = Tensor::from_vec(vec![4.0f64], [1], &Device::Cpu).unwrap();
+        assert_eq!(global_norm(&[&a, &b]).unwrap(), 5.0);
+        assert_eq!(global_norm(&[]).unwrap(), 0.0);
+    }
+}
