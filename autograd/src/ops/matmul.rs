@@ -1,0 +1,154 @@
+//! Matrix products. Their gradients are matrix products too, so derivatives of every order follow.
+
+use chainrule_tensor::{DType, Result, Shape};
+
+use crate::record::{record, record_all};
+use crate::{Pull, Var};
+
+impl Var {
+    /// The matrix product over the last two dims; see [`chainrule_tensor::Tensor::matmul`].
+    ///
+    /// Gradient: `dy b^T` and `a^T dy`, summed over the dims along which an operand was broadcast; those sums are part
+    /// of one larger product and take no memory of their own. Computes in the tape's autocast dtype, if it has one.
+    #[track_caller]
+    pub fn matmul(&self, other: &Var) -> Result<Var> {
+        let inputs = autocast(&[self, other])?;
+        product("matmul", &inputs[0], &inputs[1])
+    }
+
+    /// `x weight^T + bias` with weight `[out, in]` and bias `[out]`; see [`chainrule_tensor::Tensor::linear`].
+    ///
+    /// Gradient: `dx = dy weight`, `dweight = dy^T x` and `dbias = sum of dy`, over all leading dims. Computes in the
+    /// tape's autocast dtype, if it has one.
+    #[track_caller]
+    pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
+        let inputs = autocast(&[&[self, weight][..], bias.as_slice()].concat())?;
+        let inputs: Vec<&Var> = inputs.iter().collect();
+        let (saved_x, saved_weight) = (inputs[0].save(), inputs[1].save());
+        let rule = move |pull: &Pull<'_>| {
+            let (dy, x, weight) = (pull.dy()?, pull.var(&saved_x), pull.var(&saved_weight));
+            let [outputs, inputs] = weight.dims()?;
+            let rows = x.shape()[..x.rank() - 1].iter().product();
+            let mut grads = vec![
+                pull.when(0, || product("matmul", dy, &weight))?,
+                pull.when(1, || {
+                    let (dy, x) = (dy.reshape([rows, outputs])?, x.reshape([rows, inputs])?);
+                    product("matmul", &dy.transpose(0, 1)?, &x)
+                })?,
+            ];
+            if pull.wants.len() > 2 {
+                grads.push(pull.when(2, || dy.reshape([rows, outputs])?.sum(0, false))?);
+            }
+            Ok(grads)
+        };
+        record_all("linear", &inputs, |x| x[0].linear(x[1], x.get(2).copied()), rule)
+    }
+
+    /// `sum over i of a[i] b[i]` of two 1-d variables; see [`chainrule_tensor::Tensor::dot`].
+    ///
+    /// Gradient: `b dy` and `a dy`.
+    #[track_caller]
+    pub fn dot(&self, other: &Var) -> Result<Var> {
+        let (a, b) = (self.save(), other.save());
+        let rule = move |pull: &Pull<'_>| {
+            let dy = pull.dy()?;
+            Ok([pull.when(0, || pull.var(&b).mul(dy))?, pull.when(1, || pull.var(&a).mul(dy))?])
+        };
+        record("dot", [self, other], |[a, b]| a.dot(b), rule)
+    }
+
+    /// `c[i, j] = a[i] b[j]` of two 1-d variables; see [`chainrule_tensor::Tensor::outer`].
+    ///
+    /// Gradient: `dy b` and `a dy`.
+    #[track_caller]
+    pub fn outer(&self, other: &Var) -> Result<Var> {
+        let (a, b) = (self.save(), other.save());
+        let rule = move |pull: &Pull<'_>| {
+            let dy = pull.dy()?;
+            Ok([
+                pull.when(0, || product("matmul", dy, &pull.var(&b)))?,
+                pull.when(1, || product("matmul", &pull.var(&a), dy))?,
+            ])
+        };
+        record("outer", [self, other], |[a, b]| a.outer(b), rule)
+    }
+}
+
+/// The variables in the autocast dtype of the tape they are on, if it has one; f64 and integers stay as they are.
+///
+/// Source: the rule of `torch.autocast` for matrix products.
+#[track_caller]
+pub(crate) fn autocast(inputs: &[&Var]) -> Result<Vec<Var>> {
+    let precision = inputs.iter().find_map(|x| x.tape()).and_then(|tape| tape.autocast_dtype());
+    let cast = |x: &&Var| match precision {
+        Some(dtype) if x.dtype().is_float() && x.dtype() != DType::F64 && x.dtype() != dtype => x.to_dtype(dtype),
+        _ => Ok((*x).clone()),
+    };
+    inputs.iter().map(cast).collect()
+}
+
+#[track_caller]
+fn product(op: &'static str, a: &Var, b: &Var) -> Result<Var> {
+    let saved = (a.save(), b.save());
+    let rule = move |pull: &Pull<'_>| {
+        let (a, b) = (pull.var(&saved.0), pull.var(&saved.1));
+        let (shape_a, shape_b) = (*a.shape(), *b.shape());
+        // Vectors as the matrices that they stand for, and dy with the dims that the result lacks for them.
+        let a = if a.rank() == 1 { a.unsqueeze(0)? } else { a };
+        let b = if b.rank() == 1 { b.unsqueeze(-1)? } else { b };
+        let batch = Shape::broadcast("matmul", &leading(&a)?, &leading(&b)?)?;
+        let rows_cols = [a.size(-2)?, b.size(-1)?];
+        let dy = pull.dy()?.reshape([&batch[..], &rows_cols].concat())?;
+        Ok([
+            pull.when(0, || {
+                let summed = broadcast_dims(&a, &batch);
+                let (dy, b) = (fold_into_last(&dy, &summed, -1)?, fold_into_last(&b, &summed, -1)?);
+                product("matmul", &dy, &b.transpose(-2, -1)?)?.reshape(shape_a)
+            })?,
+            pull.when(1, || {
+                let summed = broadcast_dims(&b, &batch);
+                let (a, dy) = (fold_into_last(&a, &summed, -2)?, fold_into_last(&dy, &summed, -2)?);
+                product("matmul", &a.transpose(-2, -1)?, &dy)?.reshape(shape_b)
+            })?,
+        ])
+    };
+    record(op, [a, b], |[a, b]| a.matmul(b), rule)
+}
+
+fn leading(x: &Var) -> Result<Shape> {
+    Shape::new(&x.shape()[..x.rank() - 2])
+}
+
+/// For each batch dim, whether `x` is broadcast along it, so that its gradient is a sum over that dim.
+fn broadcast_dims(x: &Var, batch: &[usize]) -> Vec<bool> {
+    let missing = batch.len() + 2 - x.rank();
+    let is_broadcast = |dim: usize| dim < missing || x.shape()[dim - missing] == 1;
+    (0..batch.len()).map(|dim| batch[dim] != 1 && is_broadcast(dim)).collect()
+}
+
+/// `x [batch.., rows, cols]` with the `summed` batch dims made part of its rows (`dim` -2) or columns (-1).
+///
+/// A sum over a batch dim of products is one product whose inner dim is that much longer: the weight gradient of
+/// `x [B, T, C]` is one product `[C, B T] [B T, N]`. Where the dims follow one another in memory this is a view.
+#[track_caller]
+fn fold_into_last(x: &Var, summed: &[bool], dim: isize) -> Result<Var> {
+    if !summed.contains(&true) {
+        return Ok(x.clone());
+    }
+    let missing = summed.len() + 2 - x.rank();
+    let x = if missing == 0 { x.clone() } else { x.reshape([&vec![1; missing][..], x.shape()].concat())? };
+    let rank = x.rank();
+    let (folded, kept): (Vec<usize>, Vec<usize>) = (0..rank - 2).partition(|&dim| summed[dim]);
+    let (rows, cols) = (rank - 2, rank - 1);
+    let order: Vec<usize> = match dim {
+        -2 => [&kept[..], &folded, &[rows, cols]].concat(),
+        _ => [&kept[..], &[rows], &folded, &[cols]].concat(),
+    };
+    let count: usize = folded.iter().map(|&dim| x.shape()[dim]).product();
+    let mut sizes: Vec<usize> = kept.iter().map(|&dim| x.shape()[dim]).collect();
+    match dim {
+        -2 => sizes.extend([count * x.shape()[rows], x.shape()[cols]]),
+        _ => sizes.extend([x.shape()[rows], count * x.shape()[cols]]),
+    }
+    x.permute(order.iter().map(|&dim| dim as isize).collect::<Vec<_>>())?.reshape(sizes)
+}
