@@ -1,0 +1,5 @@
+//! What training programs share.
+
+mod metrics;
+
+pub use metrics::MetricsCsv;
