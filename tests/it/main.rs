@@ -1,0 +1,13 @@
+//! The integration tests: one binary, so that they link once.
+
+mod golden_gpt;
+mod golden_losses;
+mod golden_ops;
+mod golden_ops_shapes;
+mod golden_optimizers;
+mod graph;
+mod ops;
+mod registry;
+mod tidy;
+mod train_gpt;
+mod views;
