@@ -44,7 +44,13 @@ pub struct AdamWParams {
 }
 
 /// `grad of each tensor -> param of each, exp_avg of each, exp_avg_sq of each, [max_exp_avg_sq of each]`.
-pub static ADAMW: Kernel = Kernel { name: "adamw", entry: "adamw", cpu: cpu::adamw::step };
+pub static ADAMW: Kernel = Kernel {
+    name: "adamw",
+    entry: "adamw",
+    cpu: cpu::adamw::step,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// One parameter with its gradient and states; all have the same number of elements.
 pub struct AdamWTensor<'a> {

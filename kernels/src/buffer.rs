@@ -1,6 +1,8 @@
 //! A run of elements in a device's memory.
 
 use crate::cpu::memory::CpuMemory;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CudaInput, CudaMemory, CudaOutput};
 use crate::kernel::{HostInput, HostOutput};
 use crate::{DType, Device, Error, Result, Stored};
 
@@ -16,6 +18,8 @@ pub struct Buffer {
 /// Where the bytes are. Only this crate's `device.rs` and `buffer.rs` tell devices apart.
 pub(crate) enum Memory {
     Cpu(CpuMemory),
+    #[cfg(feature = "cuda")]
+    Cuda(CudaMemory),
 }
 
 impl Buffer {
@@ -31,6 +35,8 @@ impl Buffer {
             })?;
         let memory = match device {
             Device::Cpu => Memory::Cpu(CpuMemory::allocate(len_bytes)?),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Memory::Cuda(CudaMemory::allocate(device, len_bytes)?),
         };
         Ok(Buffer { memory, dtype, len })
     }
@@ -53,6 +59,8 @@ impl Buffer {
         let mut buffer = Buffer::allocate(device, dtype, bytes.len() / dtype.size_bytes())?;
         match &mut buffer.memory {
             Memory::Cpu(memory) => memory.bytes_mut().copy_from_slice(bytes),
+            #[cfg(feature = "cuda")]
+            Memory::Cuda(memory) => memory.upload(bytes)?,
         }
         Ok(buffer)
     }
@@ -63,6 +71,12 @@ impl Buffer {
         debug_assert_eq!(self.dtype, S::DTYPE);
         match &self.memory {
             Memory::Cpu(memory) => Ok(bytemuck::cast_slice(memory.bytes()).to_vec()),
+            #[cfg(feature = "cuda")]
+            Memory::Cuda(memory) => {
+                let mut values = vec![S::default(); self.len];
+                memory.download(bytemuck::cast_slice_mut(&mut values))?;
+                Ok(values)
+            }
         }
     }
 
@@ -83,19 +97,47 @@ impl Buffer {
 
     /// Where the elements are.
     pub fn device(&self) -> Device {
-        match self.memory {
+        match &self.memory {
             Memory::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Memory::Cuda(memory) => Device::Cuda(memory.device().clone()),
         }
     }
 
+    /// As an input of a host kernel. Memory of another device has no bytes here.
     pub(crate) fn host_input(&self, offset: usize) -> HostInput<'_> {
-        let Memory::Cpu(memory) = &self.memory;
-        HostInput { bytes: memory.bytes(), dtype: self.dtype, offset }
+        let bytes = match &self.memory {
+            Memory::Cpu(memory) => memory.bytes(),
+            #[cfg(feature = "cuda")]
+            Memory::Cuda(_) => &[],
+        };
+        HostInput { bytes, dtype: self.dtype, offset }
     }
 
+    /// As an output of a host kernel.
     pub(crate) fn host_output(&mut self) -> HostOutput<'_> {
-        let dtype = self.dtype;
-        let Memory::Cpu(memory) = &mut self.memory;
-        HostOutput { bytes: memory.bytes_mut(), dtype }
+        let bytes = match &mut self.memory {
+            Memory::Cpu(memory) => memory.bytes_mut(),
+            #[cfg(feature = "cuda")]
+            Memory::Cuda(_) => &mut [],
+        };
+        HostOutput { bytes, dtype: self.dtype }
+    }
+
+    /// As an input of a CUDA kernel. Memory of another device has no address here.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda_input(&self, offset: usize) -> CudaInput {
+        let start = match &self.memory {
+            Memory::Cpu(_) => 0,
+            Memory::Cuda(memory) => memory.address(),
+        };
+        let address = start + (offset * self.dtype.size_bytes()) as u64;
+        CudaInput { address, dtype: self.dtype, len: self.len.saturating_sub(offset) }
+    }
+
+    /// As an output of a CUDA kernel.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda_output(&mut self) -> CudaOutput {
+        CudaOutput { address: self.cuda_input(0).address, dtype: self.dtype, len: self.len }
     }
 }

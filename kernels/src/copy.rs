@@ -9,16 +9,40 @@ use crate::elementwise::{Collapsed, MAX_RANK, collapse};
 use crate::{Buffer, Error, Kernel, Launch, Result, Scalar, View};
 
 /// Copies elements of one dtype, between any strides.
-pub static COPY: Kernel = Kernel { name: "copy", entry: "copy", cpu: cpu::copy };
+pub static COPY: Kernel = Kernel {
+    name: "copy",
+    entry: "copy",
+    cpu: cpu::copy,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::copy::copy,
+};
 
 /// Adds elements to strided elements of the output, some of which may be the same one.
-pub static ADD_INTO: Kernel = Kernel { name: "copy", entry: "add_into", cpu: cpu::add_into };
+pub static ADD_INTO: Kernel = Kernel {
+    name: "copy",
+    entry: "add_into",
+    cpu: cpu::add_into,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Converts elements to the dtype of the output, which is contiguous.
-pub static CAST: Kernel = Kernel { name: "copy", entry: "cast", cpu: cpu::cast };
+pub static CAST: Kernel = Kernel {
+    name: "copy",
+    entry: "cast",
+    cpu: cpu::cast,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::copy::cast,
+};
 
 /// Sets every element to one value.
-pub static FILL: Kernel = Kernel { name: "copy", entry: "fill", cpu: cpu::fill };
+pub static FILL: Kernel = Kernel {
+    name: "copy",
+    entry: "fill",
+    cpu: cpu::fill,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::per_element,
+};
 
 /// The parameters of [`COPY`] and [`CAST`].
 #[repr(C)]

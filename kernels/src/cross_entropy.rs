@@ -65,11 +65,21 @@ impl CrossEntropyParams {
 }
 
 /// `logits, labels, [weight] -> loss, max, log_sum, total_weight`.
-pub static CROSS_ENTROPY_FORWARD: Kernel =
-    Kernel { name: "cross_entropy", entry: "cross_entropy_forward", cpu: cpu::cross_entropy::forward };
+pub static CROSS_ENTROPY_FORWARD: Kernel = Kernel {
+    name: "cross_entropy",
+    entry: "cross_entropy_forward",
+    cpu: cpu::cross_entropy::forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `dy, logits, labels, max, log_sum, total_weight, [weight] -> dlogits`.
-pub static CROSS_ENTROPY_BACKWARD: Kernel =
-    Kernel { name: "cross_entropy", entry: "cross_entropy_backward", cpu: cpu::cross_entropy::backward };
+pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
+    name: "cross_entropy",
+    entry: "cross_entropy_backward",
+    cpu: cpu::cross_entropy::backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// What both kernels read, each with the element at which its data start.
 #[derive(Clone, Copy)]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::cpu::memory::{self, MemoryStats};
+#[cfg(feature = "cuda")]
+use crate::cuda::{CudaArgs, CudaDevice};
 use crate::{Buffer, CpuArgs, Error, ErrorKind, Launch, Result};
 
 /// Where tensors live and kernels run.
@@ -13,12 +15,36 @@ pub enum Device {
     /// The host's processor and memory.
     #[default]
     Cpu,
+    /// A GPU through CUDA, or the emulator that runs its kernels on the host.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaDevice),
 }
 
 impl Device {
     /// The host.
     pub fn cpu() -> Device {
         Device::Cpu
+    }
+
+    /// GPU number `ordinal` through CUDA.
+    ///
+    /// # Errors
+    /// No driver, no compiler (NVRTC), or no such GPU, each named with where it was looked for.
+    #[cfg(feature = "cuda")]
+    #[track_caller]
+    pub fn cuda(ordinal: usize) -> Result<Device> {
+        CudaDevice::gpu(ordinal).map(Device::Cuda)
+    }
+
+    /// The emulator: the CUDA kernels, compiled by the system's C++ compiler, on the host's threads. For tests, for
+    /// debugging and for learning; it is slow.
+    ///
+    /// # Errors
+    /// No C++ compiler, named with where it was looked for.
+    #[cfg(feature = "cuda")]
+    #[track_caller]
+    pub fn cuda_emu() -> Result<Device> {
+        CudaDevice::emulator().map(Device::Cuda)
     }
 
     /// The device that `CHAINRULE_DEVICE` names; the host where the variable is not set.
@@ -38,6 +64,8 @@ impl Device {
     pub fn memory_stats(&self) -> MemoryStats {
         match self {
             Device::Cpu => memory::stats(),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.memory_stats(),
         }
     }
 
@@ -45,6 +73,8 @@ impl Device {
     pub fn reset_peak_memory(&self) {
         match self {
             Device::Cpu => memory::reset_peak(),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.reset_peak_memory(),
         }
     }
 
@@ -52,6 +82,8 @@ impl Device {
     pub fn synchronize(&self) -> Result<()> {
         match self {
             Device::Cpu => Ok(()),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.synchronize(),
         }
     }
 }
@@ -60,6 +92,8 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Device::Cpu => f.write_str("cpu"),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => f.write_str(device.name()),
         }
     }
 }
@@ -71,6 +105,12 @@ impl FromStr for Device {
     fn from_str(name: &str) -> Result<Device> {
         match name {
             "cpu" => Ok(Device::Cpu),
+            #[cfg(feature = "cuda")]
+            "cuda-emu" => Device::cuda_emu(),
+            #[cfg(feature = "cuda")]
+            "cuda" => Device::cuda(0),
+            #[cfg(feature = "cuda")]
+            _ if let Some(Ok(ordinal)) = name.strip_prefix("cuda:").map(str::parse) => Device::cuda(ordinal),
             _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: cpu")))),
         }
     }
@@ -92,6 +132,17 @@ impl Launch<'_> {
                 grid,
                 inputs: inputs.into_iter().map(|(buffer, offset)| buffer.host_input(offset)).collect(),
                 outputs: outputs.into_iter().map(Buffer::host_output).collect(),
+                params,
+            })
+            .map_err(|error| error.in_op(kernel.name)),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => (kernel.cuda)(&mut CudaArgs {
+                elem,
+                grid,
+                device: &device,
+                kernel,
+                inputs: inputs.into_iter().map(|(buffer, offset)| buffer.cuda_input(offset)).collect(),
+                outputs: outputs.into_iter().map(|buffer| buffer.cuda_output()).collect(),
                 params,
             })
             .map_err(|error| error.in_op(kernel.name)),

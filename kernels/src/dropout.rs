@@ -23,7 +23,13 @@ pub struct DropoutParams {
 }
 
 /// `x -> y`.
-pub static DROPOUT_FORWARD: Kernel = Kernel { name: "dropout", entry: "dropout_forward", cpu: cpu::dropout::forward };
+pub static DROPOUT_FORWARD: Kernel = Kernel {
+    name: "dropout",
+    entry: "dropout_forward",
+    cpu: cpu::dropout::forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Writes y, given a buffer with the element at which x starts.
 ///

@@ -34,11 +34,29 @@ pub struct GatherParams {
 }
 
 /// `x, index -> y`.
-pub static GATHER: Kernel = Kernel { name: "gather", entry: "gather", cpu: cpu::gather::gather };
+pub static GATHER: Kernel = Kernel {
+    name: "gather",
+    entry: "gather",
+    cpu: cpu::gather::gather,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `src, index -> y`, in place.
-pub static SCATTER: Kernel = Kernel { name: "scatter", entry: "scatter", cpu: cpu::gather::scatter };
+pub static SCATTER: Kernel = Kernel {
+    name: "scatter",
+    entry: "scatter",
+    cpu: cpu::gather::scatter,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `src, index -> y`, in place.
-pub static SCATTER_ADD: Kernel = Kernel { name: "scatter_add", entry: "scatter_add", cpu: cpu::gather::scatter_add };
+pub static SCATTER_ADD: Kernel = Kernel {
+    name: "scatter_add",
+    entry: "scatter_add",
+    cpu: cpu::gather::scatter_add,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 impl GatherParams {
     /// For an index of `index_shape` into dim `dim` of an array with `shape` and `strides`. Along other dims the index

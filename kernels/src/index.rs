@@ -46,19 +46,53 @@ pub struct IndexAddParams {
 }
 
 /// `x, ids -> y`.
-pub static INDEX_SELECT: Kernel = Kernel { name: "index_select", entry: "index_select", cpu: cpu::index::select };
+pub static INDEX_SELECT: Kernel = Kernel {
+    name: "index_select",
+    entry: "index_select",
+    cpu: cpu::index::select,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `weight, ids -> y`.
-pub static EMBEDDING_FORWARD: Kernel =
-    Kernel { name: "embedding", entry: "embedding_forward", cpu: cpu::index::embedding };
+pub static EMBEDDING_FORWARD: Kernel = Kernel {
+    name: "embedding",
+    entry: "embedding_forward",
+    cpu: cpu::index::embedding,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `src, ids -> y`, in place.
-pub static INDEX_ADD: Kernel = Kernel { name: "index_add", entry: "index_add", cpu: cpu::index::add };
+pub static INDEX_ADD: Kernel = Kernel {
+    name: "index_add",
+    entry: "index_add",
+    cpu: cpu::index::add,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `dy, ids -> dweight`.
-pub static EMBEDDING_BACKWARD: Kernel =
-    Kernel { name: "embedding", entry: "embedding_backward", cpu: cpu::index::embedding_backward };
+pub static EMBEDDING_BACKWARD: Kernel = Kernel {
+    name: "embedding",
+    entry: "embedding_backward",
+    cpu: cpu::index::embedding_backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `ids -> y`.
-pub static ONE_HOT: Kernel = Kernel { name: "one_hot", entry: "one_hot", cpu: cpu::index::one_hot };
+pub static ONE_HOT: Kernel = Kernel {
+    name: "one_hot",
+    entry: "one_hot",
+    cpu: cpu::index::one_hot,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `x -> y`.
-pub static NONZERO: Kernel = Kernel { name: "nonzero", entry: "nonzero", cpu: cpu::index::nonzero };
+pub static NONZERO: Kernel = Kernel {
+    name: "nonzero",
+    entry: "nonzero",
+    cpu: cpu::index::nonzero,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Picks from the contiguous `x` into `y`.
 ///

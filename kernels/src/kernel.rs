@@ -12,6 +12,9 @@ pub struct Kernel {
     pub entry: &'static str,
     /// The body for the host.
     pub cpu: fn(&mut CpuArgs<'_>) -> Result<()>,
+    /// The host side for CUDA: which entry points of `cuda/<name>.cu` are launched, and on how many blocks.
+    #[cfg(feature = "cuda")]
+    pub cuda: fn(&mut crate::cuda::CudaArgs<'_>) -> Result<()>,
 }
 
 /// A kernel with everything that one run of it needs. Build it, then [`Launch::run`].

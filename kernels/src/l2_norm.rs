@@ -16,7 +16,13 @@ pub struct L2NormParams {
 }
 
 /// `lens [tensors] i64, each tensor -> sum of squares [1]`.
-pub static L2_NORM_SQUARED: Kernel = Kernel { name: "l2_norm", entry: "l2_norm_squared", cpu: cpu::l2_norm::squared };
+pub static L2_NORM_SQUARED: Kernel = Kernel {
+    name: "l2_norm",
+    entry: "l2_norm_squared",
+    cpu: cpu::l2_norm::squared,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Elements that follow one another in a buffer.
 #[derive(Clone, Copy)]

@@ -44,11 +44,21 @@ impl LayerNormParams {
 }
 
 /// `x, [weight], [bias] -> y, mean, rstd`.
-pub static LAYER_NORM_FORWARD: Kernel =
-    Kernel { name: "layer_norm", entry: "layer_norm_forward", cpu: cpu::layer_norm::forward };
+pub static LAYER_NORM_FORWARD: Kernel = Kernel {
+    name: "layer_norm",
+    entry: "layer_norm_forward",
+    cpu: cpu::layer_norm::forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `dy, x, mean, rstd, [weight] -> dx, [dweight], [dbias]`.
-pub static LAYER_NORM_BACKWARD: Kernel =
-    Kernel { name: "layer_norm", entry: "layer_norm_backward", cpu: cpu::layer_norm::backward };
+pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
+    name: "layer_norm",
+    entry: "layer_norm_backward",
+    cpu: cpu::layer_norm::backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// What the forward kernel reads, each with the element at which its data start.
 #[derive(Clone, Copy)]

@@ -9,6 +9,8 @@ mod buffer;
 pub mod copy;
 pub mod cpu;
 pub mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod device;
 pub mod dims;
 pub mod dropout;

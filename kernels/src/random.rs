@@ -50,13 +50,37 @@ pub struct RandomIntegerParams {
 }
 
 /// `-> y`.
-pub static UNIFORM: Kernel = Kernel { name: "random", entry: "uniform", cpu: cpu::random::uniform };
+pub static UNIFORM: Kernel = Kernel {
+    name: "random",
+    entry: "uniform",
+    cpu: cpu::random::uniform,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `-> y`.
-pub static NORMAL: Kernel = Kernel { name: "random", entry: "normal", cpu: cpu::random::normal };
+pub static NORMAL: Kernel = Kernel {
+    name: "random",
+    entry: "normal",
+    cpu: cpu::random::normal,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `-> y`.
-pub static INTEGERS: Kernel = Kernel { name: "random", entry: "integers", cpu: cpu::random::integers };
+pub static INTEGERS: Kernel = Kernel {
+    name: "random",
+    entry: "integers",
+    cpu: cpu::random::integers,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `-> y`.
-pub static BERNOULLI: Kernel = Kernel { name: "random", entry: "bernoulli", cpu: cpu::random::bernoulli };
+pub static BERNOULLI: Kernel = Kernel {
+    name: "random",
+    entry: "bernoulli",
+    cpu: cpu::random::bernoulli,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Fills `y` with numbers evenly spread over `low..high`.
 ///

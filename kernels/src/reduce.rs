@@ -90,31 +90,109 @@ pub struct ReduceParams {
 }
 
 /// Sums.
-pub static REDUCE_SUM: Kernel = Kernel { name: "reduce", entry: "reduce_sum", cpu: cpu::reduce::sum };
+pub static REDUCE_SUM: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_sum",
+    cpu: cpu::reduce::sum,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Means.
-pub static REDUCE_MEAN: Kernel = Kernel { name: "reduce", entry: "reduce_mean", cpu: cpu::reduce::mean };
+pub static REDUCE_MEAN: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_mean",
+    cpu: cpu::reduce::mean,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Products.
-pub static REDUCE_PROD: Kernel = Kernel { name: "reduce", entry: "reduce_prod", cpu: cpu::reduce::prod };
+pub static REDUCE_PROD: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_prod",
+    cpu: cpu::reduce::prod,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Maxima.
-pub static REDUCE_MAX: Kernel = Kernel { name: "reduce", entry: "reduce_max", cpu: cpu::reduce::max };
+pub static REDUCE_MAX: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_max",
+    cpu: cpu::reduce::max,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Minima.
-pub static REDUCE_MIN: Kernel = Kernel { name: "reduce", entry: "reduce_min", cpu: cpu::reduce::min };
+pub static REDUCE_MIN: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_min",
+    cpu: cpu::reduce::min,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Whether any is true.
-pub static REDUCE_ANY: Kernel = Kernel { name: "reduce", entry: "reduce_any", cpu: cpu::reduce::any };
+pub static REDUCE_ANY: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_any",
+    cpu: cpu::reduce::any,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Whether all are true.
-pub static REDUCE_ALL: Kernel = Kernel { name: "reduce", entry: "reduce_all", cpu: cpu::reduce::all };
+pub static REDUCE_ALL: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_all",
+    cpu: cpu::reduce::all,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Places of maxima.
-pub static REDUCE_ARGMAX: Kernel = Kernel { name: "reduce", entry: "reduce_argmax", cpu: cpu::reduce::argmax };
+pub static REDUCE_ARGMAX: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_argmax",
+    cpu: cpu::reduce::argmax,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Places of minima.
-pub static REDUCE_ARGMIN: Kernel = Kernel { name: "reduce", entry: "reduce_argmin", cpu: cpu::reduce::argmin };
+pub static REDUCE_ARGMIN: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_argmin",
+    cpu: cpu::reduce::argmin,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Norms.
-pub static REDUCE_NORM: Kernel = Kernel { name: "reduce", entry: "reduce_norm", cpu: cpu::reduce::norm };
+pub static REDUCE_NORM: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_norm",
+    cpu: cpu::reduce::norm,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Logarithms of sums of exponentials.
-pub static REDUCE_LOGSUMEXP: Kernel = Kernel { name: "reduce", entry: "reduce_logsumexp", cpu: cpu::reduce::logsumexp };
+pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_logsumexp",
+    cpu: cpu::reduce::logsumexp,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Variances.
-pub static REDUCE_VAR: Kernel = Kernel { name: "reduce", entry: "reduce_var", cpu: cpu::reduce::var };
+pub static REDUCE_VAR: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_var",
+    cpu: cpu::reduce::var,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Standard deviations.
-pub static REDUCE_STD: Kernel = Kernel { name: "reduce", entry: "reduce_std", cpu: cpu::reduce::std };
+pub static REDUCE_STD: Kernel = Kernel {
+    name: "reduce",
+    entry: "reduce_std",
+    cpu: cpu::reduce::std,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 impl ReduceOp {
     /// The kernel and its argument.

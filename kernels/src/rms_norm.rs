@@ -38,11 +38,21 @@ impl RmsNormParams {
 }
 
 /// `x, [weight] -> y, rstd`.
-pub static RMS_NORM_FORWARD: Kernel =
-    Kernel { name: "rms_norm", entry: "rms_norm_forward", cpu: cpu::rms_norm::forward };
+pub static RMS_NORM_FORWARD: Kernel = Kernel {
+    name: "rms_norm",
+    entry: "rms_norm_forward",
+    cpu: cpu::rms_norm::forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `dy, x, rstd, [weight] -> dx, [dweight]`.
-pub static RMS_NORM_BACKWARD: Kernel =
-    Kernel { name: "rms_norm", entry: "rms_norm_backward", cpu: cpu::rms_norm::backward };
+pub static RMS_NORM_BACKWARD: Kernel = Kernel {
+    name: "rms_norm",
+    entry: "rms_norm_backward",
+    cpu: cpu::rms_norm::backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// `y [rows, cols]` of the dtype of `x` and `rstd [rows]` of the compute dtype, from `x [rows, cols]` and
 /// `weight [cols]`, ones where absent.

@@ -36,9 +36,21 @@ pub struct ScanParams {
 }
 
 /// Cumulative sums.
-pub static CUMSUM: Kernel = Kernel { name: "scan", entry: "cumsum", cpu: cpu::scan::cumsum };
+pub static CUMSUM: Kernel = Kernel {
+    name: "scan",
+    entry: "cumsum",
+    cpu: cpu::scan::cumsum,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// Cumulative products.
-pub static CUMPROD: Kernel = Kernel { name: "scan", entry: "cumprod", cpu: cpu::scan::cumprod };
+pub static CUMPROD: Kernel = Kernel {
+    name: "scan",
+    entry: "cumprod",
+    cpu: cpu::scan::cumprod,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 impl ScanOp {
     /// The dtype of the output for inputs of `dtype`.

@@ -37,7 +37,13 @@ pub struct SgdParams {
 }
 
 /// `grad of each tensor -> param of each, [momentum buffer of each]`.
-pub static SGD: Kernel = Kernel { name: "sgd", entry: "sgd", cpu: cpu::sgd::step };
+pub static SGD: Kernel = Kernel {
+    name: "sgd",
+    entry: "sgd",
+    cpu: cpu::sgd::step,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// One parameter with its gradient and state; all have the same number of elements.
 pub struct SgdTensor<'a> {

@@ -28,17 +28,37 @@ pub struct SoftmaxParams {
 }
 
 /// `x -> y`.
-pub static SOFTMAX_FORWARD: Kernel =
-    Kernel { name: "softmax", entry: "softmax_forward", cpu: cpu::softmax::softmax_forward };
+pub static SOFTMAX_FORWARD: Kernel = Kernel {
+    name: "softmax",
+    entry: "softmax_forward",
+    cpu: cpu::softmax::softmax_forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `y, dy -> dx`.
-pub static SOFTMAX_BACKWARD: Kernel =
-    Kernel { name: "softmax", entry: "softmax_backward", cpu: cpu::softmax::softmax_backward };
+pub static SOFTMAX_BACKWARD: Kernel = Kernel {
+    name: "softmax",
+    entry: "softmax_backward",
+    cpu: cpu::softmax::softmax_backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `x -> y`.
-pub static LOG_SOFTMAX_FORWARD: Kernel =
-    Kernel { name: "softmax", entry: "log_softmax_forward", cpu: cpu::softmax::log_softmax_forward };
+pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
+    name: "softmax",
+    entry: "log_softmax_forward",
+    cpu: cpu::softmax::log_softmax_forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 /// `y, dy -> dx`.
-pub static LOG_SOFTMAX_BACKWARD: Kernel =
-    Kernel { name: "softmax", entry: "log_softmax_backward", cpu: cpu::softmax::log_softmax_backward };
+pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
+    name: "softmax",
+    entry: "log_softmax_backward",
+    cpu: cpu::softmax::log_softmax_backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// `y = softmax(x)`. `x` starts at its element offset; `y` has `outer * len * inner` elements of the dtype of `x`.
 ///

@@ -23,7 +23,13 @@ pub struct SortParams {
 }
 
 /// `x [rows, cols] -> values [rows, k], indices [rows, k]`.
-pub static SORT: Kernel = Kernel { name: "sort", entry: "sort", cpu: cpu::sort::sort };
+pub static SORT: Kernel = Kernel {
+    name: "sort",
+    entry: "sort",
+    cpu: cpu::sort::sort,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// The first `k` elements of every row of the contiguous `x` in sorted order, and their positions as i64.
 ///

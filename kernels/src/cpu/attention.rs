@@ -23,7 +23,13 @@ use crate::cpu::widen::run_widened;
 use crate::{CpuArgs, Error, ErrorKind, Kernel, Result, Stored, with_dtype};
 
 /// Attention: inputs q, k, v, bias, mask, key lengths; outputs o and lse.
-pub static ATTENTION_FORWARD: Kernel = Kernel { name: "attention", entry: "attention_forward", cpu: forward };
+pub static ATTENTION_FORWARD: Kernel = Kernel {
+    name: "attention",
+    entry: "attention_forward",
+    cpu: forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Multiplications below which all blocks run on the calling thread.
 const SERIAL_WORK: usize = 1 << 17;

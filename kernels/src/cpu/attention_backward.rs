@@ -25,7 +25,13 @@ use crate::{CpuArgs, Error, ErrorKind, Kernel, Result, Stored, with_dtype};
 
 /// The gradient of attention: inputs q, k, v, bias, mask, key lengths, o, lse, do; outputs dq, dk, dv and, if there are
 /// four, dbias.
-pub static ATTENTION_BACKWARD: Kernel = Kernel { name: "attention", entry: "attention_backward", cpu: backward };
+pub static ATTENTION_BACKWARD: Kernel = Kernel {
+    name: "attention",
+    entry: "attention_backward",
+    cpu: backward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 fn backward(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {

@@ -15,7 +15,13 @@ use crate::matmul::MatmulParams;
 use crate::{Compute, CpuArgs, DType, Error, ErrorKind, Kernel, Result, Stored, bf16, f16, with_dtype};
 
 /// The batched matrix product.
-pub static MATMUL_FORWARD: Kernel = Kernel { name: "matmul", entry: "matmul_forward", cpu: forward };
+pub static MATMUL_FORWARD: Kernel = Kernel {
+    name: "matmul",
+    entry: "matmul_forward",
+    cpu: forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 /// Multiplications that one task of a batch takes at least.
 const TASK_WORK: usize = 1 << 17;

@@ -10,7 +10,13 @@ use crate::rope::RopeParams;
 use crate::{CpuArgs, Error, ErrorKind, Kernel, Result, Stored, with_dtype};
 
 /// The rotary position embedding, both directions: inputs x, cos, sin and perhaps positions; output y.
-pub static ROPE_FORWARD: Kernel = Kernel { name: "rope", entry: "rope_forward", cpu: forward };
+pub static ROPE_FORWARD: Kernel = Kernel {
+    name: "rope",
+    entry: "rope_forward",
+    cpu: forward,
+    #[cfg(feature = "cuda")]
+    cuda: crate::cuda::unsupported,
+};
 
 fn forward(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {

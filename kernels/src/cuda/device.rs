@@ -1,0 +1,215 @@
+//! A CUDA device: an engine with its memory, its compiled units, and the faults that kernels report.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::driver::Driver;
+use super::emulator::Emulator;
+use super::engine::{Engine, Function, Module};
+use super::memory::Arena;
+use super::{CudaMemory, Unit};
+use crate::cpu::memory::MemoryStats;
+use crate::{Error, ErrorKind, Result};
+
+/// A GPU, or the emulator. Cloning is cheap; clones are the same device.
+#[derive(Clone)]
+pub struct CudaDevice(Arc<Inner>);
+
+struct Inner {
+    engine: Box<dyn Engine>,
+    arena: Arena,
+    units: Mutex<HashMap<Unit, LoadedUnit>>,
+    faults: Mutex<Faults>,
+}
+
+struct LoadedUnit {
+    module: Box<dyn Module>,
+    functions: HashMap<String, Function>,
+}
+
+/// Turns what a kernel reported (value, limit, place) into an error.
+pub(crate) type Describe = fn(i64, i64, i64) -> ErrorKind;
+
+/// Where kernels report, and how each kind of report reads.
+#[derive(Default)]
+struct Faults {
+    address: Option<u64>,
+    describers: Vec<(&'static str, Describe)>,
+}
+
+/// The kernels' `Fault`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Fault {
+    raised: u64,
+    value: i64,
+    limit: i64,
+    at: i64,
+}
+
+/// The kernels' `FaultArg`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct FaultArg {
+    address: u64,
+    launch: u64,
+}
+
+/// Devices opened so far, by name: one context and one cache of units for each.
+static OPEN: Mutex<Vec<CudaDevice>> = Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CudaDevice {
+    /// GPU number `ordinal`.
+    ///
+    /// # Errors
+    /// No driver, no compiler (NVRTC), or no such GPU, each named with where it was looked for.
+    #[track_caller]
+    pub fn gpu(ordinal: usize) -> Result<CudaDevice> {
+        CudaDevice::open(&format!("cuda:{ordinal}"), || Ok(Box::new(Driver::new(ordinal)?)))
+    }
+
+    /// The emulator: the same kernels, compiled by the system's C++ compiler, on the host's threads.
+    ///
+    /// # Errors
+    /// No C++ compiler, named with where it was looked for.
+    #[track_caller]
+    pub fn emulator() -> Result<CudaDevice> {
+        CudaDevice::open("cuda-emu", || Ok(Box::new(Emulator::new()?)))
+    }
+
+    #[track_caller]
+    fn open(name: &str, engine: impl FnOnce() -> Result<Box<dyn Engine>>) -> Result<CudaDevice> {
+        let mut open = lock(&OPEN);
+        if let Some(device) = open.iter().find(|device| device.name() == name) {
+            return Ok(device.clone());
+        }
+        let inner =
+            Inner { engine: engine()?, arena: Arena::default(), units: Mutex::default(), faults: Mutex::default() };
+        let device = CudaDevice(Arc::new(inner));
+        open.push(device.clone());
+        Ok(device)
+    }
+
+    /// The name: `cuda:0`, `cuda-emu`.
+    pub fn name(&self) -> &str {
+        self.0.engine.name()
+    }
+
+    /// How many multiprocessors it has.
+    pub fn multiprocessors(&self) -> usize {
+        self.0.engine.multiprocessors()
+    }
+
+    /// Every unit that was compiled or loaded so far: what a check compiles for other GPUs.
+    pub fn units(&self) -> Vec<Unit> {
+        lock(&self.0.units).keys().cloned().collect()
+    }
+
+    /// Waits until all launched work is done, and reports what went wrong in it.
+    #[track_caller]
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.engine.synchronize()?;
+        self.check_faults()
+    }
+
+    pub(crate) fn memory_stats(&self) -> MemoryStats {
+        self.0.arena.stats()
+    }
+
+    pub(crate) fn reset_peak_memory(&self) {
+        self.0.arena.reset_peak();
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.0.engine
+    }
+
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.0.arena
+    }
+
+    /// The entry point `entry` of `unit`, compiled if need be.
+    #[track_caller]
+    pub(crate) fn function(&self, unit: Unit, entry: &str) -> Result<Function> {
+        let mut units = lock(&self.0.units);
+        if !units.contains_key(&unit) {
+            let module = self.0.engine.load(&unit)?;
+            units.insert(unit.clone(), LoadedUnit { module, functions: HashMap::new() });
+        }
+        let Some(loaded) = units.get_mut(&unit) else {
+            return Err(Error::new(ErrorKind::Device(format!("{} was not loaded", unit.label()))));
+        };
+        if let Some(&function) = loaded.functions.get(entry) {
+            return Ok(function);
+        }
+        let function = loaded.module.function(entry)?;
+        loaded.functions.insert(entry.to_string(), function);
+        Ok(function)
+    }
+
+    /// What a kernel that can find bad input is given to report it.
+    #[track_caller]
+    pub(crate) fn fault_arg(&self, kernel: &'static str, describe: Describe) -> Result<FaultArg> {
+        let mut faults = lock(&self.0.faults);
+        let address = match faults.address {
+            Some(address) => address,
+            None => {
+                let memory = std::mem::ManuallyDrop::new(CudaMemory::allocate(self, size_of::<Fault>())?);
+                self.0.engine.set_bytes(memory.address(), 0, size_of::<Fault>())?;
+                *faults.address.insert(memory.address())
+            }
+        };
+        let known =
+            faults.describers.iter().position(|&(name, other)| name == kernel && std::ptr::fn_addr_eq(other, describe));
+        let launch = known.unwrap_or(faults.describers.len());
+        if known.is_none() {
+            faults.describers.push((kernel, describe));
+        }
+        Ok(FaultArg { address, launch: launch as u64 })
+    }
+
+    /// An error where a kernel has reported one since the last look.
+    #[track_caller]
+    pub(crate) fn check_faults(&self) -> Result<()> {
+        let faults = lock(&self.0.faults);
+        let Some(address) = faults.address else { return Ok(()) };
+        let mut fault: Fault = bytemuck::Zeroable::zeroed();
+        self.0.engine.download(address, bytemuck::bytes_of_mut(&mut fault))?;
+        if fault.raised == 0 {
+            return Ok(());
+        }
+        self.0.engine.set_bytes(address, 0, size_of::<Fault>())?;
+        match faults.describers.get(fault.raised as usize - 1) {
+            Some((kernel, describe)) => Err(Error::new(describe(fault.value, fault.limit, fault.at)).in_op(kernel)),
+            None => {
+                Err(Error::new(ErrorKind::Device(format!("{}: a kernel wrote over its fault record", self.name()))))
+            }
+        }
+    }
+}
+
+impl PartialEq for CudaDevice {
+    fn eq(&self, other: &CudaDevice) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for CudaDevice {}
+
+impl Hash for CudaDevice {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for CudaDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

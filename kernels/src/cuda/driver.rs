@@ -1,0 +1,236 @@
+//! A GPU through NVIDIA's driver, which is loaded when the first device is opened.
+
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::{null, null_mut};
+
+use cudarc::driver::sys::{self, CUresult};
+
+use super::engine::{Engine, Function, Launched, Module};
+use super::nvrtc::{self, Architecture};
+use super::{Unit, cache, source};
+use crate::{Error, ErrorKind, Result};
+
+/// Shared memory that every kernel may have; more has to be asked for.
+const DEFAULT_SHARED_BYTES: usize = 48 << 10;
+
+/// One GPU with its primary context and one stream, on which all work goes in order.
+pub(crate) struct Driver {
+    name: String,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    architecture: Architecture,
+    multiprocessors: usize,
+    max_shared_bytes: usize,
+}
+
+// SAFETY: contexts and streams may be used from any thread; each call makes the context current first.
+unsafe impl Send for Driver {}
+// SAFETY: as for `Send`; the driver locks what it shares.
+unsafe impl Sync for Driver {}
+
+impl Driver {
+    pub(crate) fn new(ordinal: usize) -> Result<Driver> {
+        // SAFETY: this only tries to load the library.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(missing("no NVIDIA driver: libcuda.so.1 was not found on the loader's path"));
+        }
+        nvrtc::present()?;
+        // SAFETY: the library is there; this is the first call of it, as it asks.
+        check("cuInit", unsafe { sys::cuInit(0) })?;
+        let mut count = 0;
+        // SAFETY: the number outlives the call.
+        check("cuDeviceGetCount", unsafe { sys::cuDeviceGetCount(&mut count) })?;
+        if ordinal >= count as usize {
+            return Err(missing(&format!("there is no device cuda:{ordinal}: this machine has {count}")));
+        }
+        let mut device = 0;
+        // SAFETY: the ordinal is below the count.
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, ordinal as i32) })?;
+        let attribute = |which| {
+            let mut value = 0;
+            // SAFETY: the number outlives the call.
+            check("cuDeviceGetAttribute", unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) })?;
+            Ok::<_, Error>(value as usize)
+        };
+        use sys::CUdevice_attribute as A;
+        let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let multiprocessors = attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let max_shared_bytes = attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let (mut context, mut stream) = (null_mut(), null_mut());
+        // SAFETY: the device exists; the context is kept as long as the process lives.
+        check("cuDevicePrimaryCtxRetain", unsafe { sys::cuDevicePrimaryCtxRetain(&mut context, device) })?;
+        // SAFETY: the context was just retained.
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(context) })?;
+        let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+        // SAFETY: the context is current.
+        check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut stream, flags) })?;
+        let architecture = Architecture { number: (major * 10 + minor) as u32 };
+        Ok(Driver { name: format!("cuda:{ordinal}"), context, stream, architecture, multiprocessors, max_shared_bytes })
+    }
+
+    /// Makes the context current on this thread.
+    fn bind(&self) -> Result<()> {
+        // SAFETY: the context is retained.
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
+    }
+}
+
+impl Engine for Driver {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn multiprocessors(&self) -> usize {
+        self.multiprocessors
+    }
+
+    fn max_shared_bytes(&self) -> usize {
+        self.max_shared_bytes
+    }
+
+    fn is_synchronous(&self) -> bool {
+        false
+    }
+
+    fn allocate(&self, len_bytes: usize) -> Result<Option<u64>> {
+        self.bind()?;
+        let mut address = 0;
+        // SAFETY: the address outlives the call.
+        match unsafe { sys::cuMemAlloc_v2(&mut address, len_bytes) } {
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => Ok(None),
+            result => check("cuMemAlloc", result).map(|()| Some(address)),
+        }
+    }
+
+    fn free(&self, address: u64) {
+        // A failure here was one of an earlier launch, which the next call reports.
+        let _ = self.bind().and_then(|()| {
+            // SAFETY: the address came from `allocate` and is freed once.
+            check("cuMemFree", unsafe { sys::cuMemFree_v2(address) })
+        });
+    }
+
+    fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: `to` has room for the bytes; pageable memory is staged before the call returns.
+        check("cuMemcpyHtoDAsync", unsafe {
+            sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.stream)
+        })
+    }
+
+    fn download(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: `from` holds that many bytes, and the copy has ended before `bytes` can be used again.
+        check("cuMemcpyDtoHAsync", unsafe {
+            sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream)
+        })?;
+        self.synchronize()
+    }
+
+    fn set_bytes(&self, at: u64, value: u8, len_bytes: usize) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the memory has that many bytes.
+        check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(at, value, len_bytes, self.stream) })
+    }
+
+    fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
+        let options = nvrtc::options(self.architecture);
+        let version = nvrtc::version()?;
+        let with: Vec<&str> = options.iter().map(String::as_str).chain([&version[..]]).collect();
+        let key = format!("{}.cubin", source::key(&unit.text(), &with));
+        let code = cache::get_or(&key, || Ok(nvrtc::compile(unit, self.architecture)?.code))?;
+        self.bind()?;
+        let mut module = null_mut();
+        // SAFETY: the code is a whole image, or intermediate code that ends with a NUL.
+        check("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&mut module, code.as_ptr().cast()) })?;
+        Ok(Box::new(LoadedModule { module, label: unit.label(), max_shared_bytes: self.max_shared_bytes }))
+    }
+
+    fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()> {
+        self.bind()?;
+        let [x, y] = launched.grid();
+        // SAFETY: the function belongs to a loaded module, and the parameters are those of its signature.
+        check("cuLaunchKernel", unsafe {
+            sys::cuLaunchKernel(
+                function.0 as sys::CUfunction,
+                x,
+                y,
+                1,
+                launched.threads,
+                1,
+                1,
+                launched.shared_bytes as u32,
+                self.stream,
+                params.as_mut_ptr(),
+                null_mut(),
+            )
+        })
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the stream lives as long as the device.
+        check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) })
+    }
+}
+
+/// Loaded machine code; it stays loaded as long as the process lives.
+struct LoadedModule {
+    module: sys::CUmodule,
+    label: String,
+    max_shared_bytes: usize,
+}
+
+// SAFETY: a module is a handle that any thread may use once the context is current.
+unsafe impl Send for LoadedModule {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for LoadedModule {}
+
+impl Module for LoadedModule {
+    fn function(&self, entry: &str) -> Result<Function> {
+        let name = CString::new(entry).unwrap_or_default();
+        let mut function = null_mut();
+        // SAFETY: the module is loaded and the name ends with a NUL.
+        match unsafe { sys::cuModuleGetFunction(&mut function, self.module, name.as_ptr()) } {
+            CUresult::CUDA_ERROR_NOT_FOUND => {
+                return Err(missing(&format!("unit {} has no entry point {entry}", self.label)));
+            }
+            result => check("cuModuleGetFunction", result)?,
+        }
+        if self.max_shared_bytes > DEFAULT_SHARED_BYTES {
+            let which = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let mut fixed = 0;
+            let size = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+            // SAFETY: the function is alive and the number outlives the call.
+            check("cuFuncGetAttribute", unsafe { sys::cuFuncGetAttribute(&mut fixed, size, function) })?;
+            let room = self.max_shared_bytes as i32 - fixed;
+            // SAFETY: the function is alive.
+            check("cuFuncSetAttribute", unsafe { sys::cuFuncSetAttribute(function, which, room) })?;
+        }
+        Ok(Function(function as usize))
+    }
+}
+
+#[track_caller]
+fn missing(message: &str) -> Error {
+    Error::new(ErrorKind::Device(message.into()))
+}
+
+/// The error of a call, with the driver's name for it and its explanation.
+#[track_caller]
+fn check(call: &str, result: CUresult) -> Result<()> {
+    if result == CUresult::CUDA_SUCCESS {
+        return Ok(());
+    }
+    let (mut name, mut text) = (null(), null());
+    // SAFETY: the driver sets the pointers to text of its own, or to null.
+    let (name, text) = unsafe {
+        sys::cuGetErrorName(result, &mut name);
+        sys::cuGetErrorString(result, &mut text);
+        let own = |text: *const std::ffi::c_char| (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy());
+        (own(name), own(text))
+    };
+    let (name, text) = (name.unwrap_or_default(), text.unwrap_or_default());
+    Err(missing(&format!("{call}: {name} ({text})")))
+}

@@ -1,0 +1,306 @@
+//! The emulator: units compiled by the system's C++ compiler and run on the host (`cuda/emu`).
+//!
+//! Buffers lie between guard zones that are checked when they are freed, and are filled with bytes that make NaN.
+//! Variables: `CHAINRULE_CXX` names the compiler (else `CXX`, `g++`, `c++`, `clang++`); `CHAINRULE_EMU_SEED` other than
+//! 0 runs threads and blocks in a random order that the seed decides; `CHAINRULE_EMU_FLAGS` adds options, sanitizers say.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
+
+use super::engine::{Engine, Function, Launched, Module};
+use super::{Unit, cache, source};
+use crate::{Error, ErrorKind, Result};
+
+const GUARD_BYTES: usize = 64;
+const GUARD: u8 = 0xa5;
+/// Bytes that nothing wrote: NaN as a float, -1 as an integer.
+const UNWRITTEN: u8 = 0xff;
+/// An alignment that every vector access and bulk copy can count on.
+const ALIGN: usize = 1024;
+
+/// Runs a grid: see `emu_launch` in `cuda/emu/emu.cpp`.
+type LaunchFn = unsafe extern "C" fn(
+    entry: *const c_void,
+    grid: *const u32,
+    threads: u32,
+    dynamic_bytes: usize,
+    params: *mut *mut c_void,
+    workers: u32,
+    seed: u64,
+    error: *mut c_char,
+    error_len: usize,
+) -> i32;
+
+pub(crate) struct Emulator {
+    compiler: Compiler,
+    launch: LaunchFn,
+    _runtime: Library,
+    seed: u64,
+    blocks: Mutex<HashMap<u64, Block>>,
+    workers: u32,
+}
+
+/// Memory with its guards: the data start `ALIGN` bytes from its own start.
+struct Block {
+    start: *mut u8,
+    len_bytes: usize,
+}
+
+// SAFETY: a block is a plain piece of memory; the map that holds it is behind a lock.
+unsafe impl Send for Block {}
+
+impl Emulator {
+    pub(crate) fn new() -> Result<Emulator> {
+        let compiler = Compiler::find()?;
+        // Units find its functions in the global scope; their own names stay apart from each other's.
+        let runtime = compiler.library("the emulator's runtime", "#include \"emu/emu.cpp\"\n", "-O2", RTLD_GLOBAL)?;
+        // SAFETY: the library is our own; its symbol has the type of `emu_launch`.
+        let launch = unsafe { runtime.get::<LaunchFn>(b"emu_launch\0") }.map(|symbol| *symbol);
+        let launch = launch.map_err(|error| device_error(format!("the emulator's runtime: {error}")))?;
+        let seed = std::env::var("CHAINRULE_EMU_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        Ok(Emulator { compiler, launch, _runtime: runtime, seed, blocks: Mutex::default(), workers })
+    }
+
+    fn blocks(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Block>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine for Emulator {
+    fn name(&self) -> &str {
+        "cuda-emu"
+    }
+
+    fn multiprocessors(&self) -> usize {
+        2
+    }
+
+    fn max_shared_bytes(&self) -> usize {
+        227 << 10
+    }
+
+    fn is_synchronous(&self) -> bool {
+        true
+    }
+
+    fn allocate(&self, len_bytes: usize) -> Result<Option<u64>> {
+        let Some(layout) = Block::layout(len_bytes) else { return Ok(None) };
+        // SAFETY: the layout has a size: the guards.
+        let start = unsafe { std::alloc::alloc(layout) };
+        if start.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: both zones and the data lie within the allocation.
+        unsafe {
+            start.add(ALIGN - GUARD_BYTES).write_bytes(GUARD, GUARD_BYTES);
+            start.add(ALIGN).write_bytes(UNWRITTEN, len_bytes);
+            start.add(ALIGN + len_bytes).write_bytes(GUARD, GUARD_BYTES);
+        }
+        let address = start as u64 + ALIGN as u64;
+        self.blocks().insert(address, Block { start, len_bytes });
+        Ok(Some(address))
+    }
+
+    fn free(&self, address: u64) {
+        self.blocks().remove(&address);
+    }
+
+    fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        // SAFETY: `to` is the start of memory of at least that length, which the caller owns.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    fn download(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: as in `upload`; every byte was initialised when it was allocated.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn set_bytes(&self, at: u64, value: u8, len_bytes: usize) -> Result<()> {
+        // SAFETY: as in `upload`.
+        unsafe { (at as *mut u8).write_bytes(value, len_bytes) };
+        Ok(())
+    }
+
+    fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
+        let library = self.compiler.library(&unit.label(), &unit.text(), "-O1", RTLD_LOCAL)?;
+        Ok(Box::new(EmulatedModule { library, label: unit.label() }))
+    }
+
+    fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()> {
+        let mut error = [0u8; 2048];
+        // SAFETY: the function is an entry of a loaded unit, which stays loaded; the parameters are those of its
+        // signature, as on a GPU; the error buffer has the length that is given.
+        let failed = unsafe {
+            (self.launch)(
+                function.0 as *const c_void,
+                launched.grid().as_ptr(),
+                launched.threads,
+                launched.shared_bytes,
+                params.as_mut_ptr(),
+                self.workers,
+                self.seed,
+                error.as_mut_ptr().cast(),
+                error.len(),
+            )
+        };
+        if failed != 0 {
+            let message = CStr::from_bytes_until_nul(&error).unwrap_or_default().to_string_lossy();
+            return Err(device_error(format!("a kernel failed on the emulator: {message}")));
+        }
+        match self.blocks().iter().find_map(|(_, block)| block.damage()) {
+            Some(damage) => Err(device_error(damage)),
+            None => Ok(()),
+        }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Block {
+    fn layout(len_bytes: usize) -> Option<std::alloc::Layout> {
+        let size = len_bytes.checked_add(ALIGN + GUARD_BYTES)?;
+        std::alloc::Layout::from_size_align(size, ALIGN).ok()
+    }
+
+    /// Says which side of the data a kernel wrote beyond, if one did.
+    fn damage(&self) -> Option<String> {
+        // SAFETY: the zone lies within the allocation and was written when it was made.
+        let whole =
+            |at: usize| unsafe { std::slice::from_raw_parts(self.start.add(at), GUARD_BYTES) == [GUARD; GUARD_BYTES] };
+        let side = match (whole(ALIGN - GUARD_BYTES), whole(ALIGN + self.len_bytes)) {
+            (true, true) => return None,
+            (false, _) => "before the start",
+            (true, false) => "beyond the end",
+        };
+        Some(format!("a kernel wrote {side} of a buffer of {} bytes", self.len_bytes))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Some(layout) = Block::layout(self.len_bytes) {
+            // SAFETY: the block came from `alloc` with this layout and is freed once.
+            unsafe { std::alloc::dealloc(self.start, layout) };
+        }
+    }
+}
+
+struct EmulatedModule {
+    library: Library,
+    label: String,
+}
+
+impl Module for EmulatedModule {
+    fn function(&self, entry: &str) -> Result<Function> {
+        let name = CString::new(format!("entry_{entry}")).unwrap_or_default();
+        // SAFETY: the symbol is only turned into an address here.
+        let symbol = unsafe { self.library.get::<unsafe extern "C" fn(*mut *mut c_void)>(name.as_bytes_with_nul()) };
+        match symbol {
+            Ok(symbol) => Ok(Function(*symbol as usize)),
+            Err(_) => Err(device_error(format!("unit {} has no entry point {entry}", self.label))),
+        }
+    }
+}
+
+/// The system's C++ compiler.
+struct Compiler {
+    program: String,
+    version: String,
+    flags: Vec<String>,
+    /// Where the kernels' files are written for it, and for debuggers.
+    sources: PathBuf,
+}
+
+impl Compiler {
+    fn find() -> Result<Compiler> {
+        let named = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
+        let candidates: Vec<String> = match named("CHAINRULE_CXX") {
+            Some(name) => vec![name],
+            None => named("CXX").into_iter().chain(["g++", "c++", "clang++"].map(String::from)).collect(),
+        };
+        let found = candidates.iter().find_map(|program| {
+            let output =
+                Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
+            Some((program.clone(), String::from_utf8_lossy(&output.stdout).lines().next()?.to_string()))
+        });
+        let Some((program, version)) = found else {
+            return Err(device_error(format!(
+                "cuda-emu compiles kernels with a C++ compiler and found none: tried {}; install one (Debian: apt-get \
+                 install g++) or name it in CHAINRULE_CXX",
+                candidates.join(", ")
+            )));
+        };
+        let flags = named("CHAINRULE_EMU_FLAGS").unwrap_or_default();
+        let flags = flags.split_whitespace().map(String::from).collect();
+        let sources = cache::folder().join(format!("cuda-{}", source_key()));
+        write_sources(&sources)?;
+        Ok(Compiler { program, version, flags, sources })
+    }
+
+    /// The shared library that `text` compiles to, loaded.
+    fn library(&self, label: &str, text: &str, optimisation: &str, scope: i32) -> Result<Library> {
+        let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
+        let mut options: Vec<&str> = fixed.to_vec();
+        options.extend(["-DCHAINRULE_EMU", optimisation]);
+        options.extend(self.flags.iter().map(String::as_str));
+        let with: Vec<&str> = [&self.version[..]].into_iter().chain(options.iter().copied()).collect();
+        let key = format!("{}.so", source::key(text, &with));
+        let path = cache::path_of(&key, || self.compile(label, text, &options))?;
+        // SAFETY: the library is our own; it registers nothing and starts nothing when loaded.
+        unsafe { Library::open(Some(&path), RTLD_NOW | scope) }
+            .map_err(|error| device_error(format!("cannot load {label} from {}: {error}", path.display())))
+    }
+
+    fn compile(&self, label: &str, text: &str, options: &[&str]) -> Result<Vec<u8>> {
+        let io = |error| Error::io(format!("cannot compile {label}"), error);
+        let folder = tempfile::tempdir().map_err(io)?;
+        let (input, output) = (folder.path().join("unit.cpp"), folder.path().join("unit.so"));
+        std::fs::write(&input, text).map_err(io)?;
+        let mut command = Command::new(&self.program);
+        command.args(options).arg("-I").arg(&self.sources).arg(&input).arg("-o").arg(&output).arg("-lpthread");
+        let result = command.output().map_err(io)?;
+        if !result.status.success() {
+            let log = String::from_utf8_lossy(&result.stderr).into_owned();
+            return Err(Error::new(ErrorKind::KernelCompile { kernel: label.into(), log }));
+        }
+        std::fs::read(&output).map_err(io)
+    }
+}
+
+/// One key for all files, so that a folder of them never changes once it is written.
+fn source_key() -> String {
+    let files: Vec<_> = source::files().collect();
+    let all: Vec<&str> = files.iter().flat_map(|(name, text)| [*name, &text[..]]).collect();
+    source::key("", &all)
+}
+
+fn write_sources(folder: &Path) -> Result<()> {
+    for (name, text) in source::files() {
+        let path = folder.join(name);
+        if std::fs::read(&path).is_ok_and(|present| present == text.as_bytes()) {
+            continue;
+        }
+        let io = |error| Error::io(format!("cannot write {}", path.display()), error);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(io)?;
+        let file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+        std::fs::write(file.path(), &*text).map_err(io)?;
+        file.persist(&path).map_err(|error| io(error.error))?;
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn device_error(message: String) -> Error {
+    Error::new(ErrorKind::Device(message))
+}

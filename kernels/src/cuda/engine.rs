@@ -1,0 +1,67 @@
+//! What runs CUDA kernels: a GPU with its driver, or the emulator.
+
+use std::ffi::c_void;
+
+use super::Unit;
+use crate::Result;
+
+/// An entry point of a loaded unit: the engine's own handle, good as long as the unit is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Function(pub(crate) usize);
+
+/// How many blocks of how many threads, and the bytes of shared memory that each asks for beside its arrays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Launched {
+    /// Blocks; any number, the engine folds it into what the hardware takes.
+    pub blocks: usize,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Dynamic shared memory in bytes.
+    pub shared_bytes: usize,
+}
+
+impl Launched {
+    /// The grid in x and y: kernels compute the block's number from both.
+    pub(crate) fn grid(&self) -> [u32; 2] {
+        const MAX_X: usize = i32::MAX as usize;
+        if self.blocks <= MAX_X {
+            return [self.blocks as u32, 1];
+        }
+        let y = self.blocks.div_ceil(MAX_X);
+        [self.blocks.div_ceil(y) as u32, y as u32]
+    }
+}
+
+/// A unit that is ready to run.
+pub(crate) trait Module: Send + Sync {
+    /// The entry point of that name.
+    fn function(&self, entry: &str) -> Result<Function>;
+}
+
+/// Memory, units and launches. All work of one engine happens in the order in which it is asked for.
+pub(crate) trait Engine: Send + Sync {
+    /// The device's name: `cuda:0`.
+    fn name(&self) -> &str;
+    /// How many multiprocessors there are: how many blocks keep all of it busy.
+    fn multiprocessors(&self) -> usize;
+    /// The shared memory that one block can have, in bytes.
+    fn max_shared_bytes(&self) -> usize;
+    /// True where a launch has ended when it returns, so that faults are known at once.
+    fn is_synchronous(&self) -> bool;
+    /// New memory, or `None` where there is no room.
+    fn allocate(&self, len_bytes: usize) -> Result<Option<u64>>;
+    /// Gives memory back.
+    fn free(&self, address: u64);
+    /// Copies to the device.
+    fn upload(&self, to: u64, bytes: &[u8]) -> Result<()>;
+    /// Copies to the host, after all earlier work.
+    fn download(&self, from: u64, bytes: &mut [u8]) -> Result<()>;
+    /// Sets bytes on the device.
+    fn set_bytes(&self, at: u64, value: u8, len_bytes: usize) -> Result<()>;
+    /// Compiles a unit, or finds it compiled.
+    fn load(&self, unit: &Unit) -> Result<Box<dyn Module>>;
+    /// Runs an entry point with parameters given by their addresses.
+    fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()>;
+    /// Waits until all work is done.
+    fn synchronize(&self) -> Result<()>;
+}

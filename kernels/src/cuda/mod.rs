@@ -1,0 +1,33 @@
+//! CUDA: kernels in `cuda/*.cu`, compiled at run time, on a GPU or on the emulator.
+//!
+//! ```text
+//! Launch -> Kernel::cuda (which stages, how many blocks)   one file per kernel here, beside its `.cu`
+//!        -> Stage        (entry, blocks, threads, params)  args.rs
+//!        -> CudaDevice   (units compiled, memory, faults)  device.rs, memory.rs
+//!        -> Engine       driver.rs + nvrtc.rs: the GPU     emulator.rs: the system's C++ compiler and threads
+//! ```
+//!
+//! A unit is one file compiled for one element type and set of definitions (source.rs); what the compiler gives is kept
+//! on disk (cache.rs). Nothing here knows an op, and a kernel's file names no engine.
+
+mod args;
+mod cache;
+mod device;
+mod driver;
+mod emulator;
+mod engine;
+mod memory;
+mod nvrtc;
+mod source;
+
+pub(crate) mod copy;
+
+pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
+pub use device::CudaDevice;
+pub use engine::Launched;
+pub(crate) use memory::CudaMemory;
+pub use nvrtc::{Architecture, Compiled, compile};
+pub use source::Unit;
+
+#[cfg(test)]
+mod tests;

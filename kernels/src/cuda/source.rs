@@ -1,0 +1,134 @@
+//! The kernels' source text, and what of it makes one unit of compilation.
+//!
+//! The text is part of the program. Where `CHAINRULE_KERNELS` names a folder with the same files, they are read from
+//! there when a unit is compiled, so that a kernel can be changed without building anything again.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+
+use crate::DType;
+
+/// Every file under `cuda/`, by the name under which others include it.
+const FILES: &[(&str, &str)] = &[
+    ("copy.cu", include_str!("../../cuda/copy.cu")),
+    ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
+    ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
+];
+
+/// One file of kernels with the definitions that it is compiled with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Unit {
+    /// The file without its extension: `layer_norm`.
+    pub name: &'static str,
+    /// The element type.
+    pub elem: DType,
+    /// Further definitions: name and value.
+    pub defines: Vec<(&'static str, String)>,
+}
+
+impl Unit {
+    /// What the compiler is given: the definitions, and then the file.
+    pub fn text(&self) -> String {
+        let mut text = format!("#define ELEM_{} 1\n", self.elem.name().to_uppercase());
+        for (name, value) in &self.defines {
+            text += &format!("#define {name} {value}\n");
+        }
+        text + &format!("#include \"{}.cu\"\n", self.name)
+    }
+
+    /// The unit in one line, for messages and tables: `matmul f32 TILE=128`.
+    pub fn label(&self) -> String {
+        let defines = self.defines.iter().map(|(name, value)| match value.lines().count() {
+            0 | 1 => format!(" {name}={value}"),
+            _ => format!(" {name}"),
+        });
+        format!("{} {}{}", self.name, self.elem, defines.collect::<String>())
+    }
+}
+
+/// A key of everything that decides what a compiler gives: `text` with all that it includes, and `with`, the compiler,
+/// its options and its target.
+pub(crate) fn key(text: &str, with: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    let files = included(text);
+    let files = files.iter().map(|(_, text)| &text[..]);
+    for part in files.chain([text]).chain(with.iter().copied()) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The text of a file, if there is one of that name.
+pub(crate) fn read(name: &str) -> Option<Cow<'static, str>> {
+    let folder = std::env::var_os("CHAINRULE_KERNELS").filter(|folder| !folder.is_empty());
+    if let Some(text) = folder.and_then(|folder| std::fs::read_to_string(std::path::Path::new(&folder).join(name)).ok())
+    {
+        return Some(text.into());
+    }
+    FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| Cow::Borrowed(*text))
+}
+
+/// Every file with its text.
+pub(crate) fn files() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
+    FILES.iter().map(|&(name, text)| (name, read(name).unwrap_or(Cow::Borrowed(text))))
+}
+
+/// The files that `text` includes, directly or through others, each once.
+pub(crate) fn included(text: &str) -> Vec<(String, Cow<'static, str>)> {
+    let mut found: Vec<(String, Cow<'static, str>)> = Vec::new();
+    let mut names: Vec<String> = includes(text).collect();
+    while !names.is_empty() {
+        let name = names.remove(0);
+        if found.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        let text = read(&name).unwrap_or_default();
+        names.extend(includes(&text));
+        found.push((name, text));
+    }
+    found
+}
+
+fn includes(text: &str) -> impl Iterator<Item = String> {
+    text.lines().filter_map(|line| Some(line.trim().strip_prefix("#include \"")?.strip_suffix('"')?.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_covers_text_definitions_and_compiler() {
+        let unit = Unit { name: "copy", elem: DType::F32, defines: vec![] };
+        let of = |unit: &Unit, with: &str| key(&unit.text(), &[with]);
+        let first = of(&unit, "g++ 12");
+        assert_eq!(first, of(&unit.clone(), "g++ 12"));
+        assert_ne!(first, of(&unit, "g++ 13"));
+        assert_ne!(first, of(&Unit { elem: DType::F64, ..unit.clone() }, "g++ 12"));
+        assert_ne!(first, of(&Unit { defines: vec![("N", "1".into())], ..unit }, "g++ 12"));
+    }
+
+    #[test]
+    fn includes_are_followed() {
+        let names: Vec<String> = included("#include \"copy.cu\"\n").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["copy.cu", "prelude.cuh", "emu/emu.h"]);
+    }
+
+    #[test]
+    fn every_file_is_listed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
+        let mut names = Vec::new();
+        for (prefix, folder) in [("", folder.clone()), ("emu/", folder.join("emu"))] {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.path().is_file() {
+                    names.push(format!("{prefix}{}", entry.file_name().to_str().unwrap()));
+                }
+            }
+        }
+        names.sort();
+        assert_eq!(names, FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+}

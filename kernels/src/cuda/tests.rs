@@ -1,0 +1,92 @@
+//! The runtime itself, on the emulator: a kernel of each shape, faults, guards and errors of compilation.
+
+use super::nvrtc;
+use super::*;
+use crate::{Buffer, DType, Device, View, bf16, copy, f16};
+
+fn emulator() -> Device {
+    Device::cuda_emu().unwrap()
+}
+
+#[test]
+fn copies_and_casts_on_the_emulator() {
+    let device = emulator();
+    let values: Vec<i32> = (0..3000).collect();
+    let x = Buffer::from_slice(&device, &values).unwrap();
+    assert_eq!(x.to_vec::<i32>().unwrap(), values);
+    let mut y = Buffer::allocate(&device, DType::I32, 35).unwrap();
+    copy::copy(View { buffer: &x, offset: 69, strides: &[-1, 10] }, &[5, 7], &mut y).unwrap();
+    let expected: Vec<i32> = (0..5).flat_map(|i| (0..7).map(move |j| 69 - i + 10 * j)).collect();
+    assert_eq!(y.to_vec::<i32>().unwrap(), expected);
+    let mut dense = Buffer::allocate(&device, DType::I32, 2999).unwrap();
+    copy::copy(View { buffer: &x, offset: 0, strides: &[1] }, &[2999], &mut dense).unwrap();
+    assert_eq!(dense.to_vec::<i32>().unwrap(), values[..2999]);
+    let x =
+        Buffer::from_slice(&device, &[0.0f32, -0.5, 1.5, 300.0, 3e9, f32::NAN, f32::NEG_INFINITY, 65519.9]).unwrap();
+    let to = |dtype| {
+        let mut y = Buffer::allocate(&device, dtype, 8).unwrap();
+        copy::cast(View { buffer: &x, offset: 0, strides: &[1] }, &[8], &mut y).unwrap();
+        y
+    };
+    assert_eq!(to(DType::I64).to_vec::<i64>().unwrap(), [0, 0, 1, 300, 3_000_000_000, 0, i64::MIN, 65519]);
+    assert_eq!(to(DType::U8).to_vec::<u8>().unwrap(), [0, 0, 1, 255, 255, 0, 0, 255]);
+    assert_eq!(to(DType::F16).to_vec::<f16>().unwrap()[7], f16::from_f32(65504.0));
+    assert_eq!(to(DType::BF16).to_vec::<bf16>().unwrap()[4], bf16::from_f32(3e9));
+    let mut halves = Buffer::allocate(&device, DType::F16, 1000).unwrap();
+    copy::fill(&mut halves, 0.1).unwrap();
+    assert_eq!(halves.to_vec::<f16>().unwrap(), vec![f16::from_f32(0.1); 1000]);
+}
+
+#[test]
+fn conversions_of_halves_are_those_of_the_host() {
+    let device = emulator();
+    // Every f16 to f32 and back, and floats around the boundaries of rounding.
+    let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let x = Buffer::from_slice(&device, &all).unwrap();
+    let mut wide = Buffer::allocate(&device, DType::F32, all.len()).unwrap();
+    copy::cast(View { buffer: &x, offset: 0, strides: &[1] }, &[all.len()], &mut wide).unwrap();
+    for (x, y) in all.iter().zip(wide.to_vec::<f32>().unwrap()) {
+        assert!(x.to_f32() == y || x.is_nan() && y.is_nan(), "{x} {y}");
+    }
+    let floats: Vec<f32> = (0..200_000u32).map(|i| f32::from_bits(i.wrapping_mul(21_473))).collect();
+    let x = Buffer::from_slice(&device, &floats).unwrap();
+    for dtype in [DType::F16, DType::BF16] {
+        let mut narrow = Buffer::allocate(&device, dtype, floats.len()).unwrap();
+        copy::cast(View { buffer: &x, offset: 0, strides: &[1] }, &[floats.len()], &mut narrow).unwrap();
+        let got: Vec<f32> = match dtype {
+            DType::F16 => narrow.to_vec::<f16>().unwrap().iter().map(|x| x.to_f32()).collect(),
+            _ => narrow.to_vec::<bf16>().unwrap().iter().map(|x| x.to_f32()).collect(),
+        };
+        for (x, y) in floats.iter().zip(got) {
+            let expected = if dtype == DType::F16 { f16::from_f32(*x).to_f32() } else { bf16::from_f32(*x).to_f32() };
+            assert!(expected == y || expected.is_nan() && y.is_nan(), "{dtype} {x}: {y}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn grids_fold_beyond_the_limit() {
+    let grid = |blocks| Launched { blocks, threads: 1, shared_bytes: 0 }.grid();
+    assert_eq!(grid(1), [1, 1]);
+    assert_eq!(grid(i32::MAX as usize), [i32::MAX as u32, 1]);
+    for blocks in [i32::MAX as usize + 1, 1 << 33, (1 << 40) + 12345] {
+        let [x, y] = grid(blocks).map(|n| n as usize);
+        assert!(x <= i32::MAX as usize && y <= 65535 && x * y >= blocks && x * y - blocks < y, "{blocks}: {x} {y}");
+    }
+}
+
+#[test]
+fn units_compile_with_nvrtc() {
+    if let Err(error) = nvrtc::present() {
+        eprintln!("skipped: {error}");
+        return;
+    }
+    for elem in DType::ALL {
+        let unit = Unit { name: "copy", elem, defines: vec![] };
+        for number in [75, 80, 89, 90, 100] {
+            let compiled = compile(&unit, Architecture { number }).unwrap();
+            assert!(compiled.code.starts_with(b"\x7fELF"), "{}", compiled.log);
+            assert!(!compiled.log.contains("warning"), "{}", compiled.log);
+        }
+    }
+}
