@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they link once.
 
+mod devices;
 mod golden_gpt;
 mod golden_losses;
 mod golden_ops;

@@ -5,16 +5,15 @@
 use chainrule::samples::{self, Array, Oracle, Sample};
 use chainrule::{CheckOptions, DType, Device, Result, Slice, Tape, Tensor, Var, check_gradients, check_second_order};
 
-/// The devices present, the host first; ops on every other one are compared with the host.
-fn devices() -> Vec<Device> {
-    vec![Device::Cpu]
-}
+use crate::devices::devices;
 
-/// Runs `check` on every sample and reports every failure.
+/// Runs `check` on every sample, or on those of the op that `CHAINRULE_OP` names, and reports every failure.
 fn for_each_sample(what: &str, check: impl Fn(&Sample) -> std::result::Result<(), String>) {
     let samples = samples::all().expect("samples are well formed");
+    let only = std::env::var("CHAINRULE_OP").ok();
     let checked = samples.iter().filter(|sample| !sample.is_bench);
     let failures: Vec<String> = checked
+        .filter(|sample| only.as_deref().is_none_or(|only| sample.op == only))
         .filter_map(|sample| Some(format!("{} ({}): {}", sample.op, sample.case, check(sample).err()?)))
         .collect();
     assert!(failures.is_empty(), "{what}: {} failures\n{}", failures.len(), failures.join("\n"));
@@ -233,14 +232,24 @@ fn results_have_the_same_bits_every_time_and_on_every_number_of_threads() {
 
 #[test]
 fn every_device_agrees_with_the_host() {
-    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+    for device in devices() {
         for_each_sample(&format!("{device}"), |sample| {
             for &dtype in &sample.dtypes {
-                let run = |device: &Device| -> std::result::Result<Tensor, String> {
+                let explain = |error: String| format!("{dtype}: {error}");
+                let run = |device: &Device| -> std::result::Result<Vec<Tensor>, String> {
                     let inputs = inputs_as(sample, dtype, device).map_err(|error| error.to_string())?;
-                    call(sample, &inputs)
+                    let mut results = vec![call(sample, &inputs)?];
+                    if sample.has_gradient {
+                        results.extend(gradients(sample, &inputs)?);
+                    }
+                    Ok(results)
                 };
-                compare(&run(&device)?, &array(&run(&Device::Cpu)?), dtype, sample.tolerance)?;
+                let (got, want) = (run(&device).map_err(explain)?, run(&Device::Cpu).map_err(explain)?);
+                for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+                    // Both sides round, and backwards of f16 and bf16 round between their steps.
+                    compare(got, &array(want), dtype, 4.0 * sample.tolerance)
+                        .map_err(|error| explain(format!("result {index}: {error}")))?;
+                }
             }
             Ok(())
         });
@@ -248,12 +257,24 @@ fn every_device_agrees_with_the_host() {
 }
 
 #[test]
+fn every_device_refuses_bad_input_as_the_host_does() {
+    for device in devices() {
+        errors_are_as_the_samples_say(&device);
+    }
+}
+
+#[test]
 fn bad_input_gives_the_error_that_the_samples_say() {
+    errors_are_as_the_samples_say(&Device::Cpu);
+}
+
+fn errors_are_as_the_samples_say(device: &Device) {
     let failures: Vec<String> = samples::errors()
         .expect("samples are well formed")
         .iter()
         .filter_map(|sample| {
-            let vars: Vec<Var> = sample.inputs.iter().map(Var::from).collect();
+            let inputs = sample.inputs.iter().map(|x| x.to_device(device)).collect::<Result<Vec<_>>>();
+            let vars: Vec<Var> = inputs.expect("samples fit the device").iter().map(Var::from).collect();
             let got = match (sample.call)(&vars) {
                 Ok(y) => format!("a result of shape {}", y.shape()),
                 Err(error) if error.to_string().contains(sample.message) => return None,
@@ -262,5 +283,5 @@ fn bad_input_gives_the_error_that_the_samples_say() {
             Some(format!("{}: got {got:?}, expected an error with {:?}", sample.op, sample.message))
         })
         .collect();
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{device}: {} failures\n{}", failures.len(), failures.join("\n"));
 }

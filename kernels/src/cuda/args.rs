@@ -205,6 +205,12 @@ impl Stage<'_> {
         Ok(self.param(arg))
     }
 
+    /// Takes back that faults are looked for: the parameter is there, but this launch reports none.
+    pub(crate) fn without_faults(mut self) -> Self {
+        self.faults = false;
+        self
+    }
+
     /// Launches it; nothing happens where there are no blocks.
     ///
     /// # Errors

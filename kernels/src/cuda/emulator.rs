@@ -249,7 +249,7 @@ impl Compiler {
 
     /// The shared library that `text` compiles to, loaded.
     fn library(&self, label: &str, text: &str, optimisation: &str, scope: i32) -> Result<Library> {
-        let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
+        let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv"];
         let mut options: Vec<&str> = fixed.to_vec();
         options.extend(["-DCHAINRULE_EMU", optimisation]);
         options.extend(self.flags.iter().map(String::as_str));

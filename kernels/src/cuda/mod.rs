@@ -21,6 +21,7 @@ mod nvrtc;
 mod source;
 
 pub(crate) mod copy;
+pub(crate) mod elementwise;
 
 pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
 pub use device::CudaDevice;

@@ -12,6 +12,7 @@ use crate::DType;
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
     ("copy.cu", include_str!("../../cuda/copy.cu")),
+    ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),

@@ -81,7 +81,7 @@ macro_rules! elementwise {
             const ARITY: usize = $arity;
             fn row(self) -> &'static Row {
                 static ROWS: &[Row] = &[$(Row {
-                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::unsupported },
+                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::elementwise::run::<$Op> },
                     typing: Typing::$typing, range: $range, expression: $text,
                 }),*];
                 &ROWS[self as usize]

@@ -1,0 +1,32 @@
+//! The devices and tools that tests run on, and what happens where one is missing.
+//!
+//! A missing one is named on standard error and its tests pass without it, unless `CHAINRULE_REQUIRE` lists it
+//! (`cuda-emu`, `cuda`, `nvrtc`): then they fail.
+
+use chainrule::{Device, Result};
+
+/// The devices present beside the host.
+pub(crate) fn devices() -> Vec<Device> {
+    #[cfg(feature = "cuda")]
+    let candidates: &[(&str, fn() -> Result<Device>)] =
+        &[("cuda-emu", || Device::cuda_emu()), ("cuda", || Device::cuda(0))];
+    #[cfg(not(feature = "cuda"))]
+    let candidates: &[(&str, fn() -> Result<Device>)] = &[];
+    candidates.iter().filter_map(|(name, open)| present(name, open())).collect()
+}
+
+/// What was opened, or nothing where it is missing and may be.
+#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
+fn present<T>(name: &str, opened: Result<T>) -> Option<T> {
+    let required = std::env::var("CHAINRULE_REQUIRE").unwrap_or_default();
+    match opened {
+        Ok(opened) => Some(opened),
+        Err(error) if required.split(',').any(|required| required == name) => {
+            panic!("CHAINRULE_REQUIRE asks for {name}: {error}")
+        }
+        Err(error) => {
+            eprintln!("skipped without {name}: {error}");
+            None
+        }
+    }
+}
