@@ -187,6 +187,14 @@ pub fn uniform(shape: &[usize], low: f64, high: f64, seed: u64) -> Result<Tensor
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
+/// A tensor that is part of a sample's call, on the device of its inputs.
+///
+/// # Errors
+/// No room on the device.
+pub fn on_device_of(tensor: &Option<Tensor>, inputs: &[Var]) -> Result<Option<Tensor>> {
+    tensor.as_ref().map(|tensor| tensor.to_device(&inputs[0].device())).transpose()
+}
+
 /// Indices drawn evenly from `0..below`, as u32.
 ///
 /// # Errors

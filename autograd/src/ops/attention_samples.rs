@@ -6,7 +6,7 @@ use chainrule_tensor::{AttentionOptions, Device, Result, Stream, Tensor};
 
 use crate::op::apply_one;
 use crate::ops::attention::{Fused, reference};
-use crate::samples::{Array, ErrorSample, Sample, uniform};
+use crate::samples::{Array, ErrorSample, Sample, on_device_of, uniform};
 use crate::{Attention, Var};
 
 /// Whether query i of batch b and head h sees key j: `seen(b, h, i, j)`.
@@ -41,12 +41,19 @@ fn mask(shape: [usize; 4], seen: Seen) -> Result<Option<Tensor>> {
     Tensor::from_vec(values.data.iter().map(|&x| x != 0.0).collect(), shape, &Device::Cpu).map(Some)
 }
 
+/// The options with their tensors on the device of the inputs.
+fn beside(options: &Attention, x: &[Var]) -> Result<Attention> {
+    let bias = options.bias.as_ref().map(|bias| bias.to_device(&x[0].device())).transpose()?;
+    let (mask, key_lengths) = (on_device_of(&options.mask, x)?, on_device_of(&options.key_lengths, x)?);
+    Ok(Attention { bias, mask, key_lengths, ..options.clone() })
+}
+
 fn sample(case: &str, inputs: &[&[usize]], options: Attention, seen: Seen) -> Result<Sample> {
     let scale = options.scale;
     let options = Arc::new(options);
     let call = move |x: &[Var]| match x.get(3) {
-        Some(bias) => x[0].attention(&x[1], &x[2], &Attention { bias: Some(bias.clone()), ..(*options).clone() }),
-        None => x[0].attention(&x[1], &x[2], &options),
+        Some(bias) => x[0].attention(&x[1], &x[2], &Attention { bias: Some(bias.clone()), ..beside(&options, x)? }),
+        None => x[0].attention(&x[1], &x[2], &beside(&options, x)?),
     };
     Ok(Sample::new("attention", case, random(inputs)?, call).plain(move |a| attend(a, scale, seen)))
 }
@@ -138,7 +145,11 @@ fn with_everything() -> Result<Sample> {
     };
     let oracle_options = options.clone();
     let inputs = random(&[&[2, 4, 3, 4], &[2, 2, 5, 4], &[2, 2, 5, 3], &[4, 1, 5]])?;
-    let call = move |x: &[Var]| apply_one(Fused { options: options.clone() }, &[&x[0], &x[1], &x[2], &x[3]]);
+    let call = move |x: &[Var]| {
+        let (mask, key_lengths) = (on_device_of(&options.mask, x)?, on_device_of(&options.key_lengths, x)?);
+        let options = AttentionOptions { mask, key_lengths, ..options.clone() };
+        apply_one(Fused { options }, &[&x[0], &x[1], &x[2], &x[3]])
+    };
     Ok(Sample::new("attention", "everything, dropout too", inputs, call)
         .composed(move |x| reference(&x[0], &x[1], &x[2], Some(&x[3]), &oracle_options)))
 }
@@ -150,7 +161,7 @@ fn nan_in_hidden_keys() -> Result<Sample> {
     let call = move |x: &[Var]| {
         let nan = Tensor::full([1, 1, 1, 3], f64::NAN, x[0].dtype(), &x[0].device())?.into();
         let spoiled = |y: &Var| Var::cat(&[&y.narrow(2, 0, 1)?, &nan, &y.narrow(2, 1, 2)?], 2);
-        x[0].attention(&spoiled(&x[1])?, &spoiled(&x[2])?, &options)
+        x[0].attention(&spoiled(&x[1])?, &spoiled(&x[2])?, &beside(&options, x)?)
     };
     let sample =
         Sample::new("attention", "NaN in a hidden key", random(&[&[1, 1, 2, 3], &[1, 1, 3, 3], &[1, 1, 3, 3]])?, call);
@@ -161,7 +172,7 @@ fn nan_in_hidden_keys() -> Result<Sample> {
 pub(super) fn error_samples() -> Result<Vec<ErrorSample>> {
     let fails = |shapes: [&[usize]; 3], options: Attention, message| {
         let options = Arc::new(options);
-        let call = move |x: &[Var]| x[0].attention(&x[1], &x[2], &options);
+        let call = move |x: &[Var]| x[0].attention(&x[1], &x[2], &beside(&options, x)?);
         Ok(ErrorSample::new("attention", random(&shapes)?, call, message))
     };
     let none = Attention::default;

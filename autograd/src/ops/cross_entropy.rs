@@ -56,7 +56,7 @@ mod declared {
     use chainrule_tensor::{CrossEntropy, Device, Reduction, Result, Tensor};
 
     use crate::Var;
-    use crate::samples::{Array, ErrorSample, Sample, indices, uniform};
+    use crate::samples::{Array, ErrorSample, Sample, indices, on_device_of, uniform};
 
     /// The losses of rows of `classes` logits, index by index, and the weights that their mean divides by.
     fn losses(logits: &Array, labels: &Array, options: &CrossEntropy) -> (Vec<f64>, f64) {
@@ -83,7 +83,10 @@ mod declared {
 
     fn sample(case: &str, logits: Tensor, labels: Tensor, options: CrossEntropy) -> Sample {
         let expected = options.clone();
-        let call = move |x: &[Var]| x[0].cross_entropy_with(&x[1].detach(), &options);
+        let call = move |x: &[Var]| {
+            let weight = on_device_of(&options.weight, x)?;
+            x[0].cross_entropy_with(&x[1].detach(), &CrossEntropy { weight, ..options.clone() })
+        };
         Sample::new("cross_entropy_with", case, vec![logits, labels], call).plain(move |a| {
             let (losses, total) = losses(&a[0], &a[1], &expected);
             let sum = losses.iter().sum::<f64>();
@@ -171,7 +174,7 @@ mod declared {
             error(
                 x(ids([0, 1])?)?,
                 |x| {
-                    let weight = Some(Tensor::ones([2], x[0].dtype(), &Device::Cpu)?);
+                    let weight = Some(Tensor::ones([2], x[0].dtype(), &x[0].device())?);
                     x[0].cross_entropy_with(&x[1].detach(), &CrossEntropy { weight, ..CrossEntropy::default() })
                 },
                 "cross_entropy: weight has shape [2], expected [3], one for each class",

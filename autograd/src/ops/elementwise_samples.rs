@@ -215,11 +215,13 @@ fn mixed_samples() -> Result<Vec<Sample>> {
         Sample::new("addcmul", "three shapes", three()?, |x| x[0].addcmul(&x[1], &x[2], 0.5))
             .plain(|a| Array::build(&[3, 4], |i| a[0].at(i) + 0.5 * a[1].at(i) * a[2].at(i))),
         Sample::new("where_", "by column", vec![x()?, uniform(&[4], -1.0, 1.0, 4)?], move |x| {
-            x[0].where_(&chosen, &x[1])
+            x[0].where_(&chosen.to_device(&x[0].device())?, &x[1])
         })
         .plain(|a| Array::build(&[3, 4], |i| if i[1] % 2 == 0 { a[0].at(i) } else { a[1].at(i) })),
-        Sample::new("masked_fill", "by column", vec![x()?], move |x| x[0].masked_fill(&filled, -1.0))
-            .plain(|a| Array::build(&[3, 4], |i| if i[1] % 2 == 0 { -1.0 } else { a[0].at(i) })),
+        Sample::new("masked_fill", "by column", vec![x()?], move |x| {
+            x[0].masked_fill(&filled.to_device(&x[0].device())?, -1.0)
+        })
+        .plain(|a| Array::build(&[3, 4], |i| if i[1] % 2 == 0 { -1.0 } else { a[0].at(i) })),
         Sample::new("to_dtype", "to f64 and back", vec![x()?], |x| x[0].to_dtype(DType::F64)?.to_dtype(x[0].dtype()))
             .plain(|a| a[0].clone()),
         Sample::new("to_device", "to the same", vec![x()?], |x| x[0].to_device(&x[0].device())).plain(|a| a[0].clone()),

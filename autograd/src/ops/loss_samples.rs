@@ -2,7 +2,7 @@
 
 use chainrule_tensor::{CrossEntropy, DType, Device, Reduction, Result, Tensor};
 
-use crate::samples::{Array, ErrorSample, Sample, indices, uniform};
+use crate::samples::{Array, ErrorSample, Sample, indices, on_device_of, uniform};
 use crate::{BinaryCrossEntropy, Var};
 
 const NONE: Reduction = Reduction::None;
@@ -98,11 +98,13 @@ fn binary() -> Result<Vec<Sample>> {
     let weighted = expected.clone();
     samples.extend([
         Sample::new("binary_cross_entropy", "weight", inputs(0.1, 0.9)?, move |x| {
-            x[0].binary_cross_entropy(&x[1], Some(&weight), NONE)
+            x[0].binary_cross_entropy(&x[1], Some(&weight.to_device(&x[0].device())?), NONE)
         })
         .plain(move |a| Array::build(&a[0].shape, |i| expected[i[1]] * loss(a[0].at(i), a[1].at(i))))
         .dtypes(&[DType::F64]),
         Sample::new("binary_cross_entropy_with_logits", "both weights", inputs(-3.0, 3.0)?, move |x| {
+            let (weight, pos_weight) = (on_device_of(&options.weight, x)?, on_device_of(&options.pos_weight, x)?);
+            let options = BinaryCrossEntropy { weight, pos_weight, ..options.clone() };
             x[0].binary_cross_entropy_with_logits(&x[1], &options)
         })
         .plain(move |a| {
@@ -142,7 +144,10 @@ fn classes() -> Result<Vec<Sample>> {
         })
         .plain(|a| reduced(Array::build(&[3], |i| -a[0].at(&[i[0], a[1].at(i) as usize])), MEAN)),
         Sample::new("nll_loss", "weight and an ignored row", vec![x(&[4, 4], 1)?, labels], move |x| {
-            x[0].nll_loss(&x[1].detach(), &options)
+            x[0].nll_loss(
+                &x[1].detach(),
+                &CrossEntropy { weight: on_device_of(&options.weight, x)?, ..options.clone() },
+            )
         })
         .plain(move |a| {
             let rows = (0..4).filter(|&row| a[1].data[row] >= 0.0).map(|row| (row, a[1].data[row] as usize));

@@ -21,7 +21,7 @@ impl Var {
 #[cfg(feature = "samples")]
 mod declared {
     use super::*;
-    use crate::samples::{Array, ErrorSample, Sample, uniform};
+    use crate::samples::{Array, ErrorSample, Sample, on_device_of, uniform};
     use chainrule_tensor::{DType, Device};
 
     /// `x [B, H, T, D]` turned: pair and half as the options say.
@@ -42,7 +42,11 @@ mod declared {
     fn rotary(case: &str, rotary: usize, options: Rope, position: fn(usize, usize) -> usize) -> Result<Sample> {
         let (cos, sin) = Tensor::rope_tables(9, rotary, 100.0, DType::F64, &Device::Cpu)?;
         let interleaved = options.interleaved;
-        let call = move |x: &[Var]| x[0].rope(&cos, &sin, &options);
+        let call = move |x: &[Var]| {
+            let device = x[0].device();
+            let positions = on_device_of(&options.positions, x)?;
+            x[0].rope(&cos.to_device(&device)?, &sin.to_device(&device)?, &Rope { positions, ..options.clone() })
+        };
         let sample = Sample::new("rope", case, vec![uniform(&[2, 2, 3, 6], -1.0, 1.0, 1)?], call);
         Ok(sample.plain(move |a| turned(&a[0], rotary, interleaved, position)))
     }
@@ -63,7 +67,11 @@ mod declared {
     pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
         let fails = |x: &[usize], rotary: usize, options: Rope, message| {
             let (cos, sin) = Tensor::rope_tables(4, rotary, 100.0, DType::F32, &Device::Cpu)?;
-            let call = move |x: &[Var]| x[0].rope(&cos, &sin, &options);
+            let call = move |x: &[Var]| {
+                let device = x[0].device();
+                let positions = on_device_of(&options.positions, x)?;
+                x[0].rope(&cos.to_device(&device)?, &sin.to_device(&device)?, &Rope { positions, ..options.clone() })
+            };
             Ok(ErrorSample::new("rope", vec![uniform(x, -1.0, 1.0, 1)?], call, message))
         };
         Ok(vec![
