@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub use chainrule_autograd::*;
+#[cfg(feature = "cuda")]
+pub use chainrule_kernels::cuda;
 pub use chainrule_nn as nn;
 pub use chainrule_nn::*;
 pub use chainrule_tensor::*;

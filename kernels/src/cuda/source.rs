@@ -39,6 +39,12 @@ impl Unit {
         text + &format!("#include \"{}.cu\"\n", self.name)
     }
 
+    /// Whether GPUs of this architecture (ten times the compute capability) can run it: tensor cores multiply halves
+    /// into f32 from 8.0 on.
+    pub fn exists_for(&self, architecture: u32) -> bool {
+        architecture >= 80 || !self.name.ends_with("_tensor")
+    }
+
     /// The unit in one line, for messages and tables: `matmul f32 TILE=128`.
     pub fn label(&self) -> String {
         let defines = self.defines.iter().map(|(name, value)| match value.lines().count() {

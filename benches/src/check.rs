@@ -1,0 +1,59 @@
+//! The whole check of a device: every sample of every op, and every error that the samples expect.
+
+use std::process::ExitCode;
+
+use chainrule::samples;
+use chainrule::{Device, Result};
+use clap::Args;
+
+/// Which device, and which ops.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The device: cpu, cuda:0, cuda-emu. Default: what CHAINRULE_DEVICE names, else the host.
+    #[arg(long)]
+    device: Option<String>,
+    /// Only ops whose names start with this.
+    #[arg(default_value = "")]
+    op: String,
+    /// Print every case, not only those that fail.
+    #[arg(long)]
+    verbose: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let device = options.device.as_deref().map_or_else(Device::from_env, Device::from_name)?;
+    let (passed, failed, skipped) = check(&device, &options.op, options.verbose)?;
+    println!("{passed} passed, {failed} failed, {skipped} skipped on {device}");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks all samples whose op starts with `op`; gives how many passed, failed, and were left out because they are
+/// made for measuring.
+pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, usize, usize)> {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut count = |name: String, result: std::result::Result<(), String>| match result {
+        Ok(()) => {
+            passed += 1;
+            if verbose {
+                println!("passed  {name}");
+            }
+        }
+        Err(error) => {
+            failed += 1;
+            println!("FAILED  {name}: {error}");
+        }
+    };
+    for sample in samples::all()?.iter().filter(|sample| sample.op.starts_with(op)) {
+        if sample.is_bench {
+            skipped += 1;
+            continue;
+        }
+        for &dtype in &sample.dtypes {
+            count(format!("{} ({}) {dtype}", sample.op, sample.case), sample.agrees_with_host(dtype, device));
+        }
+    }
+    for sample in samples::errors()?.iter().filter(|sample| sample.op.starts_with(op)) {
+        count(format!("{}: {:?}", sample.op, sample.message), sample.fails_on(device));
+    }
+    Ok((passed, failed, skipped))
+}
