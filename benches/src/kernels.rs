@@ -59,11 +59,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
                 }
                 Err(error) => return Err(error),
             };
-            complaints.extend(log.lines().filter(|line| line.contains("warning")).map(|line| format!("{}: {line}", unit.label())));
+            complaints.extend(
+                log.lines().filter(|line| line.contains("warning")).map(|line| format!("{}: {line}", unit.label())),
+            );
             for (entry, needs) in entries(&log) {
                 let allowed = ALLOWED_SPILLS.iter().find(|(name, ..)| *name == entry).map_or(0, |(_, bytes, _)| *bytes);
                 if needs.spill_bytes > allowed {
-                    complaints.push(format!("{} {entry} spills {} bytes on sm_{number}", unit.label(), needs.spill_bytes));
+                    complaints.push(format!(
+                        "{} {entry} spills {} bytes on sm_{number}",
+                        unit.label(),
+                        needs.spill_bytes
+                    ));
                 }
                 // Units of one file and type that differ in definitions share a row: the most that any needs.
                 let row = rows.entry(format!("{} | {} | {entry}", unit.name, unit.elem)).or_default();

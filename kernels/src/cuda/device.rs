@@ -137,20 +137,28 @@ impl CudaDevice {
     /// The entry point `entry` of `unit`, compiled if need be.
     #[track_caller]
     pub(crate) fn function(&self, unit: Unit, entry: &str) -> Result<Function> {
+        if let Some(function) = self.known_function(&unit, entry) {
+            return function;
+        }
+        // Compiled without the lock: other threads may compile other units, at worst the same one.
+        let module = self.0.engine.load(&unit)?;
+        lock(&self.0.units).entry(unit.clone()).or_insert(LoadedUnit { module, functions: HashMap::new() });
+        self.known_function(&unit, entry)
+            .unwrap_or_else(|| Err(Error::new(ErrorKind::Device(format!("{} was not loaded", unit.label())))))
+    }
+
+    /// The entry point of a unit that is loaded.
+    fn known_function(&self, unit: &Unit, entry: &str) -> Option<Result<Function>> {
         let mut units = lock(&self.0.units);
-        if !units.contains_key(&unit) {
-            let module = self.0.engine.load(&unit)?;
-            units.insert(unit.clone(), LoadedUnit { module, functions: HashMap::new() });
-        }
-        let Some(loaded) = units.get_mut(&unit) else {
-            return Err(Error::new(ErrorKind::Device(format!("{} was not loaded", unit.label()))));
-        };
+        let loaded = units.get_mut(unit)?;
         if let Some(&function) = loaded.functions.get(entry) {
-            return Ok(function);
+            return Some(Ok(function));
         }
-        let function = loaded.module.function(entry)?;
-        loaded.functions.insert(entry.to_string(), function);
-        Ok(function)
+        let function = loaded.module.function(entry);
+        if let Ok(function) = function {
+            loaded.functions.insert(entry.to_string(), function);
+        }
+        Some(function)
     }
 
     /// What a kernel that can find bad input is given to report it.
