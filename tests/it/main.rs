@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that they link once.
 
 mod golden_gpt;
+mod golden_layers;
 mod golden_losses;
 mod golden_ops;
 mod golden_ops_shapes;
