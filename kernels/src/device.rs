@@ -21,6 +21,27 @@ impl Device {
         Device::Cpu
     }
 
+    /// The device of a name: `cpu`.
+    ///
+    /// As [`str::parse`] gives it, but an error says where the caller is.
+    ///
+    /// # Errors
+    /// A name that is no device, or a device that this build or machine does not have.
+    ///
+    /// ```
+    /// use chainrule_kernels::Device;
+    /// assert_eq!(Device::from_name("cpu")?, Device::Cpu);
+    /// assert!(Device::from_name("abacus").is_err());
+    /// # Ok::<(), chainrule_kernels::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_name(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: cpu")))),
+        }
+    }
+
     /// The device that `CHAINRULE_DEVICE` names; the host where the variable is not set.
     ///
     /// # Errors
@@ -28,7 +49,7 @@ impl Device {
     #[track_caller]
     pub fn from_env() -> Result<Device> {
         match std::env::var("CHAINRULE_DEVICE") {
-            Ok(name) => name.parse(),
+            Ok(name) => Device::from_name(&name),
             Err(std::env::VarError::NotPresent) => Ok(Device::Cpu),
             Err(error) => Err(Error::argument("Device::from_env", format!("CHAINRULE_DEVICE: {error}"))),
         }
@@ -67,12 +88,10 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = Error;
 
-    #[track_caller]
+    /// [`Device::from_name`] gives the same, and an error with the caller's line: what [`str::parse`] calls is called
+    /// by the standard library.
     fn from_str(name: &str) -> Result<Device> {
-        match name {
-            "cpu" => Ok(Device::Cpu),
-            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: cpu")))),
-        }
+        Device::from_name(name)
     }
 }
 

@@ -148,6 +148,18 @@ fn wrong_options_exit_with_2() {
 }
 
 #[test]
+fn a_device_that_is_not_there_exits_with_1_and_says_where_it_was_asked_for() {
+    let folder = folder();
+    let words = ["no device \"abacus\"", "it has: cpu", "examples/train_gpt/options.rs"];
+    let mut by_option = with_text(folder.path(), "out");
+    by_option.args(["--device", "abacus"]);
+    fail(by_option, 1, &words);
+    let mut by_variable = with_text(folder.path(), "out");
+    by_variable.env("CHAINRULE_DEVICE", "abacus");
+    fail(by_variable, 1, &words);
+}
+
+#[test]
 fn texts_that_cannot_be_learnt_exit_with_1() {
     let folder = folder();
     let folder = folder.path();
