@@ -2,7 +2,7 @@
 
 use chainrule_kernels::{Scalar, copy};
 
-use crate::{DType, Device, Element, Error, Result, Shape, Sizes, Tensor};
+use crate::{DType, Device, Element, Error, ErrorKind, Result, Shape, Sizes, Tensor};
 
 impl Tensor {
     /// A tensor of a number, an array, or a nested array.
@@ -92,11 +92,11 @@ impl Tensor {
             let distance =
                 if step > 0 { i128::from(end) - i128::from(start) } else { i128::from(start) - i128::from(end) };
             let count = count("arange", distance.max(0) as f64, step.unsigned_abs() as f64)?;
-            let values: Vec<i64> = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect();
+            let values = numbers("arange", count, |i| start.wrapping_add((i as i64).wrapping_mul(step)))?;
             return Tensor::from_vec(values, [count], device);
         }
         let count = count("arange", ((to - from) / by).max(0.0), 1.0)?;
-        let values: Vec<f32> = (0..count).map(|i| (from + i as f64 * by) as f32).collect();
+        let values = numbers("arange", count, |i| (from + i as f64 * by) as f32)?;
         Tensor::from_vec(values, [count], device)
     }
 
@@ -110,7 +110,7 @@ impl Tensor {
         let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
         let value =
             |i: usize| if 2 * i < count { start + i as f64 * step } else { end - (count - 1 - i) as f64 * step };
-        let values: Vec<f32> = (0..count).map(|i| if count == 1 { start } else { value(i) } as f32).collect();
+        let values = numbers("linspace", count, |i| if count == 1 { start } else { value(i) } as f32)?;
         Tensor::from_vec(values, [count], device)
     }
 
@@ -119,9 +119,8 @@ impl Tensor {
     /// Source: `torch.eye`.
     #[track_caller]
     pub fn eye(rows: usize, cols: usize, dtype: DType, device: &Device) -> Result<Tensor> {
-        Shape::new(&[rows, cols])?;
-        let mut values = vec![0.0f32; rows * cols];
-        (0..rows.min(cols)).for_each(|i| values[i * cols + i] = 1.0);
+        let shape = Shape::new(&[rows, cols])?;
+        let values = numbers("eye", shape.elements(), |i| f32::from(u8::from(i / cols == i % cols)))?;
         Tensor::from_vec(values, [rows, cols], device)?.to_dtype(dtype)
     }
 
@@ -169,6 +168,19 @@ impl Tensor {
         };
         axes.iter().enumerate().map(grid).collect()
     }
+}
+
+/// `count` numbers in host memory, or an error where there is no room: a vector alone would end the program.
+#[track_caller]
+fn numbers<T>(op: &'static str, count: usize, number: impl Fn(usize) -> T) -> Result<Vec<T>> {
+    let mut numbers = Vec::new();
+    if numbers.try_reserve_exact(count).is_err() {
+        let requested_bytes = count.saturating_mul(size_of::<T>());
+        let live_bytes = Device::Cpu.memory_stats().live_bytes;
+        return Err(Error::new(ErrorKind::OutOfMemory { requested_bytes, live_bytes }).in_op(op));
+    }
+    numbers.extend((0..count).map(number));
+    Ok(numbers)
 }
 
 /// `ceil(distance / step)` as a number of elements.

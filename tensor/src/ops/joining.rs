@@ -203,13 +203,15 @@ impl Tensor {
         let (mut shape, mut corner) = (*self.shape(), vec![0usize; self.rank()]);
         for (&(before, after), dim) in pads.iter().zip((0..self.rank()).rev()) {
             let size = self.shape()[dim] as isize;
-            let (start, end) = ((-before).max(0), size + after.min(0));
-            if start > end || size + before + after < 0 {
+            let (start, end) = (before.saturating_neg().max(0), size.saturating_add(after.min(0)));
+            // Two pads of the largest number add up to more than it.
+            let padded = size as i128 + before as i128 + after as i128;
+            if start > end || padded < 0 {
                 let message = format!("({before}, {after}) takes more than dim {dim} of {} has", self.shape());
                 return Err(Error::shape("pad", message));
             }
             inner = inner.narrow(dim as isize, start as usize, (end - start) as usize)?;
-            shape = shape.with(dim, (size + before + after) as usize);
+            shape = shape.with(dim, padded.try_into().unwrap_or(usize::MAX));
             corner[dim] = before.max(0) as usize;
         }
         let shape = Shape::new(&shape)?;
