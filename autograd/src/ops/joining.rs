@@ -77,10 +77,12 @@ impl Var {
         let rule = move |pull: &Pull<'_>| {
             let gather = || {
                 let mut dx = pull.dy()?.clone();
+                // The dims before and behind are merged meanwhile, so that eight dims do not become nine.
                 for (dim, &(count, size)) in split.iter().enumerate().filter(|(_, (count, _))| *count != 1) {
-                    let mut sizes = dx.shape().to_vec();
-                    sizes.splice(dim..=dim, [count, size]);
-                    dx = dx.reshape(sizes)?.sum(dim as isize, false)?;
+                    let (mut sizes, outer) = (dx.shape().to_vec(), dx.shape()[..dim].iter().product());
+                    sizes[dim] = size;
+                    let inner = sizes[dim..].iter().product();
+                    dx = dx.reshape([outer, count, inner])?.sum(1, false)?.reshape(sizes)?;
                 }
                 dx.reshape(shape)
             };
@@ -92,7 +94,7 @@ impl Var {
     /// Elements of `value` added around the last dims; see [`Tensor::pad`].
     #[track_caller]
     pub fn pad(&self, pads: &[(isize, isize)], value: impl Into<Scalar>) -> Result<Var> {
-        let back: Vec<(isize, isize)> = pads.iter().map(|&(before, after)| (-before, -after)).collect();
+        let back: Vec<(isize, isize)> = pads.iter().map(|&(before, after)| (before.saturating_neg(), after.saturating_neg())).collect();
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.pad(&back, 0.0))?]);
         record("pad", [self], |[x]| x.pad(pads, value), rule)
     }
