@@ -94,7 +94,8 @@ impl Var {
     /// Elements of `value` added around the last dims; see [`Tensor::pad`].
     #[track_caller]
     pub fn pad(&self, pads: &[(isize, isize)], value: impl Into<Scalar>) -> Result<Var> {
-        let back: Vec<(isize, isize)> = pads.iter().map(|&(before, after)| (before.saturating_neg(), after.saturating_neg())).collect();
+        let back: Vec<(isize, isize)> =
+            pads.iter().map(|&(before, after)| (before.saturating_neg(), after.saturating_neg())).collect();
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.pad(&back, 0.0))?]);
         record("pad", [self], |[x]| x.pad(pads, value), rule)
     }
@@ -102,7 +103,8 @@ impl Var {
     /// The elements moved along a dim, round the end; see [`Tensor::roll`].
     #[track_caller]
     pub fn roll(&self, shift: isize, dim: isize) -> Result<Var> {
-        let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.roll(-shift, dim))?]);
+        let back = -(shift % self.size(dim)?.max(1) as isize);
+        let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.roll(back, dim))?]);
         record("roll", [self], |[x]| x.roll(shift, dim), rule)
     }
 
