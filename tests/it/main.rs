@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they link once.
 
+mod full_disk;
 mod golden_gpt;
 mod golden_layers;
 mod golden_losses;
