@@ -19,6 +19,9 @@ impl Var {
     ///
     /// Gradient: `dx_k = p_k r_k` with the product `p_k` of the elements before `k` and
     /// `r_k = dy_k + x_(k+1) r_(k+1)`, right for any number of zeros, in every order.
+    ///
+    /// # Differences
+    /// PyTorch divides by `x_k`, so that a NaN or an infinity spoils its own derivative too.
     #[track_caller]
     pub fn cumprod(&self, dim: isize) -> Result<Var> {
         let x = self.save();
