@@ -9,6 +9,7 @@ mod golden_ops_shapes;
 mod golden_optimizers;
 mod graph;
 mod ops;
+mod peer_bugs;
 mod registry;
 mod tidy;
 mod train_gpt;

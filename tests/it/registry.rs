@@ -83,3 +83,43 @@ fn every_tensor_op_is_an_op_on_variables_or_has_no_gradient() {
         .collect();
     assert!(missing.is_empty(), "tensor ops that variables lack and no sample covers: {missing:?}");
 }
+
+/// The parts of a text between pairs of backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_tests_that_cover_the_bugs_of_peers_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("docs/peer-bugs.md")).expect("the table of bugs");
+    let sampled: BTreeSet<String> =
+        samples::all().expect("samples are well formed").iter().map(|sample| sample.op.to_string()).collect();
+    let mut wrong = Vec::new();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| bug |"));
+    for row in rows {
+        let [_, bug, cover, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            wrong.push(format!("two cells expected: {row}"));
+            continue;
+        };
+        let names: Vec<&str> = quoted(cover).collect();
+        if names.is_empty() && !cover.contains("none") && !cover.contains("samples without elements") {
+            wrong.push(format!("neither a test nor a reason: {bug}"));
+        }
+        for name in names {
+            let Some((file, test)) = name.split_once("::") else {
+                if !sampled.contains(name) {
+                    wrong.push(format!("no op {name} has samples"));
+                }
+                continue;
+            };
+            let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+            if !source.contains(&format!("#[test]\nfn {test}()"))
+                && !source.contains(&format!("#[test]\n    fn {test}()"))
+            {
+                wrong.push(format!("there is no test {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/peer-bugs.md\n{}", wrong.join("\n"));
+}
