@@ -19,6 +19,16 @@ impl Var {
     /// Rows of this matrix by ids of any shape; see [`Tensor::embedding`].
     ///
     /// Gradient: each `dy` row added to the row it came from.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let index = Tensor::new([1u32, 1], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].embedding(&index)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (14.0, vec![0.0, 0.0, 2.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn embedding(&self, ids: &Tensor) -> Result<Var> {
         self.embedding_with(ids, None)
@@ -28,6 +38,16 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::embedding`]; a `padding_idx` that is no row.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let index = Tensor::new([1u32, 0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].embedding_with(&index, Some(0))?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (10.0, vec![0.0, 0.0, 1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.nn.functional.embedding` with `padding_idx`.
     #[track_caller]
@@ -61,6 +81,16 @@ impl Var {
     /// The slices of a dim that the ids name; see [`Tensor::index_select`].
     ///
     /// Gradient: each slice of `dy` added to the slice it came from.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let index = Tensor::new([2i64, 0, 2], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].index_select(0, &index)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (7.0, vec![1.0, 0.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn index_select(&self, dim: isize, ids: &Tensor) -> Result<Var> {
         let (shape, kept) = (*self.shape(), ids.clone());
@@ -74,6 +104,17 @@ impl Var {
     /// This variable with slices of `src` added at the ids; see [`Tensor::index_add`].
     ///
     /// Gradient: `dy`, and for `src` the slices of `dy` that the ids name.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, src] = [Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?, Tensor::new([10.0f64, 20.0], &Device::Cpu)?];
+    /// let index = Tensor::new([2i64, 0], &Device::Cpu)?;
+    /// let (y, grads) = value_and_grad(|x| x[0].index_add(0, &index, &x[1])?.sum(.., false), &[x, src])?;
+    /// assert_eq!(y.item::<f64>()?, 36.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![1.0; 3], vec![1.0; 2]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn index_add(&self, dim: isize, ids: &Tensor, src: &Var) -> Result<Var> {
         let kept = ids.clone();
@@ -87,6 +128,16 @@ impl Var {
     /// The elements that an index of the same rank names along a dim; see [`Tensor::gather`].
     ///
     /// Gradient: each `dy` added to the element it came from.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let index = Tensor::new([2i64, 2], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].gather(0, &index)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![0.0, 0.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Var> {
         let (shape, kept) = (*self.shape(), index.clone());
@@ -97,6 +148,17 @@ impl Var {
     /// This variable with `src` added at the places that the index names; see [`Tensor::scatter_add`].
     ///
     /// Gradient: `dy`, and for `src` the elements of `dy` that the index names.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, src] = [Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?, Tensor::new([10.0f64, 20.0], &Device::Cpu)?];
+    /// let index = Tensor::new([2i64, 0], &Device::Cpu)?;
+    /// let (y, grads) = value_and_grad(|x| x[0].scatter_add(0, &index, &x[1])?.sum(.., false), &[x, src])?;
+    /// assert_eq!(y.item::<f64>()?, 36.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![1.0; 3], vec![1.0; 2]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn scatter_add(&self, dim: isize, index: &Tensor, src: &Var) -> Result<Var> {
         let (shape, kept) = (*src.shape(), index.clone());
@@ -112,6 +174,17 @@ impl Var {
     /// This variable with `src` written at the places that the index names; see [`Tensor::scatter`].
     ///
     /// Gradient: `dy` where nothing was written; for `src` the `dy` of the place it was written to and not written over.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, src] = [Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?, Tensor::new([10.0f64, 20.0], &Device::Cpu)?];
+    /// let index = Tensor::new([2i64, 0], &Device::Cpu)?;
+    /// let (y, grads) = value_and_grad(|x| x[0].scatter(0, &index, &x[1])?.sum(.., false), &[x, src])?;
+    /// assert_eq!(y.item::<f64>()?, 32.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![0.0, 1.0, 0.0], vec![1.0; 2]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn scatter(&self, dim: isize, index: &Tensor, src: &Var) -> Result<Var> {
         let (shape, kept) = (*src.shape(), index.clone());
@@ -133,6 +206,16 @@ impl Var {
     /// The elements where `mask` is true, as one dim; see [`Tensor::masked_select`].
     ///
     /// Gradient: each `dy` to the element it came from.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let index = Tensor::new([true, false, true], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].masked_select(&index)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (4.0, vec![1.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn masked_select(&self, mask: &Tensor) -> Result<Var> {
         let (shape, kept) = (*self.shape(), mask.clone());

@@ -22,6 +22,13 @@ impl Tensor {
 
     /// Every element `value`, converted to `dtype`.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::full([2], 7, DType::F32, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [7.0, 7.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.full`.
     #[track_caller]
     pub fn full(shape: impl Sizes, value: impl Into<Scalar>, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -31,6 +38,13 @@ impl Tensor {
 
     /// Every element 0.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::zeros([2], DType::F32, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.zeros`.
     #[track_caller]
     pub fn zeros(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -39,6 +53,13 @@ impl Tensor {
 
     /// Every element 1.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::ones([2], DType::I64, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<i64>()?, [1, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.ones`.
     #[track_caller]
     pub fn ones(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -46,18 +67,39 @@ impl Tensor {
     }
 
     /// Zeros of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.zeros_like()?.to_vec::<f64>()?, [0.0, 0.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Tensor> {
         Tensor::zeros(self.shape(), self.dtype(), &self.device())
     }
 
     /// Ones of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([5.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.ones_like()?.to_vec::<f64>()?, [1.0, 1.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn ones_like(&self) -> Result<Tensor> {
         Tensor::ones(self.shape(), self.dtype(), &self.device())
     }
 
     /// `value` in this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.full_like(7)?.to_vec::<f64>()?, [7.0, 7.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         Tensor::full(self.shape(), value, self.dtype(), &self.device())
@@ -104,6 +146,12 @@ impl Tensor {
     ///
     /// The second half is counted back from `end`, so that the last element is `end` exactly.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// assert_eq!(Tensor::linspace(0.0, 1.0, 5, &Device::Cpu)?.to_vec::<f32>()?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.linspace`.
     #[track_caller]
     pub fn linspace(start: f64, end: f64, count: usize, device: &Device) -> Result<Tensor> {
@@ -116,6 +164,12 @@ impl Tensor {
 
     /// The `rows x cols` matrix with ones on its diagonal.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// assert_eq!(Tensor::eye(2, 3, DType::I64, &Device::Cpu)?.to_vec::<i64>()?, [1, 0, 0, 0, 1, 0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.eye`.
     #[track_caller]
     pub fn eye(rows: usize, cols: usize, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -126,6 +180,13 @@ impl Tensor {
 
     /// The elements on and below diagonal `shift` of the last two dims; zeros above.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2], [3, 4]], &Device::Cpu)?;
+    /// assert_eq!(x.tril(0)?.to_vec::<i64>()?, [1, 0, 3, 4]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.tril`.
     #[track_caller]
     pub fn tril(&self, shift: isize) -> Result<Tensor> {
@@ -133,6 +194,13 @@ impl Tensor {
     }
 
     /// The elements on and above diagonal `shift` of the last two dims; zeros below.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2], [3, 4]], &Device::Cpu)?;
+    /// assert_eq!(x.triu(1)?.to_vec::<i64>()?, [0, 2, 0, 0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.triu`.
     #[track_caller]
@@ -156,6 +224,15 @@ impl Tensor {
     ///
     /// # Errors
     /// Inputs that are not 1-d.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let [x, y] = [Tensor::new([1i64, 2], &Device::Cpu)?, Tensor::new([3i64, 4, 5], &Device::Cpu)?];
+    /// let grid = Tensor::meshgrid(&[&x, &y])?;
+    /// assert_eq!(grid[0].to_vec::<i64>()?, [1, 1, 1, 2, 2, 2]);
+    /// assert_eq!(grid[1].to_vec::<i64>()?, [3, 4, 5, 3, 4, 5]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.meshgrid` with `indexing="ij"`.
     #[track_caller]
