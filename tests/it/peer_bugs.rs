@@ -91,6 +91,36 @@ fn several_threads_record_on_and_walk_one_tape() {
     });
 }
 
+/// Many parameters, so that threads meet at one of them.
+#[derive(Clone, Module)]
+struct Many {
+    layers: Vec<Linear>,
+}
+
+/// One parameter has one leaf, also where threads put their model on one tape at the same moment.
+#[test]
+fn several_threads_share_the_leaves_of_parameters() {
+    let weight = || Param::new(tensor(&[1.0]).reshape([1, 1]).unwrap());
+    let model = Many { layers: (0..200).map(|_| Linear { weight: weight(), bias: None }).collect() };
+    let x = Var::from(tensor(&[1.0]));
+    for round in 0..20 {
+        let (tape, start) = (Tape::new(), std::sync::Barrier::new(4));
+        let run = || {
+            start.wait();
+            model.on(&tape).layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x)).unwrap()
+        };
+        let ys: Vec<Var> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let loss = Var::cat(&ys.iter().collect::<Vec<_>>(), 0).and_then(|y| y.sum(.., false)).unwrap();
+        let grads = loss.backward().unwrap();
+        for (name, param) in model.named_parameters() {
+            assert_eq!(values(grads.param(param.id()).unwrap()), [4.0], "{name} in round {round}");
+        }
+    }
+}
+
 /// burn#2077, burn#3957: the discriminator learns from a detached sample, the generator through the discriminator.
 #[test]
 fn a_generator_and_a_discriminator_share_a_graph() {
