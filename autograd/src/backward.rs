@@ -29,6 +29,17 @@ impl Var {
     /// # Errors
     /// A variable that is on no tape, has more than one element, or whose tape was freed.
     ///
+    /// ```
+    /// # use chainrule_autograd::Tape;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Tensor::new([1.0f64, 2.0], &Device::Cpu)?);
+    /// let loss = x.square()?.sum(.., false)?;
+    /// assert_eq!(loss.backward()?.get(&x)?.to_vec::<f64>()?, [2.0, 4.0]);
+    /// assert!(loss.backward().is_err()); // The tape is gone.
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: reverse-mode automatic differentiation, Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
     #[track_caller]
     pub fn backward(&self) -> Result<Gradients> {
@@ -36,6 +47,18 @@ impl Var {
     }
 
     /// As [`Var::backward`], but the tape stays, so that a second loss that shares a part of it can be walked too.
+    ///
+    /// ```
+    /// # use chainrule_autograd::Tape;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(Tensor::new(3.0f64, &Device::Cpu)?);
+    /// let shared = x.square()?;
+    /// let (a, b) = (shared.mul(2.0)?, shared.mul(10.0)?);
+    /// assert_eq!(a.backward_retain()?.get(&x)?.item::<f64>()?, 12.0);
+    /// assert_eq!(b.backward()?.get(&x)?.item::<f64>()?, 60.0);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn backward_retain(&self) -> Result<Gradients> {
         self.leaf_gradients(After::Retain)

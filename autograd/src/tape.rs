@@ -79,6 +79,17 @@ pub(crate) struct Graph {
     pub(crate) is_consumed: bool,
 }
 
+impl Graph {
+    /// Adds a node and gives the slot of its first output.
+    fn push(&mut self, mut node: Node, outputs: &[Tensor]) -> usize {
+        let first = self.slots.len();
+        self.slots.extend(outputs.iter().map(|y| SlotInfo { shape: *y.shape(), dtype: y.dtype() }));
+        node.outputs = first..self.slots.len();
+        self.nodes.push(Arc::new(node));
+        first
+    }
+}
+
 impl Tape {
     /// An empty tape for evaluation mode and full precision: dropout is the identity.
     #[expect(clippy::new_without_default, reason = "two tapes are never interchangeable, so none is the default")]
@@ -131,38 +142,26 @@ impl Tape {
     /// A variable whose gradient [`Var::backward`] will give.
     #[track_caller]
     pub fn leaf(&self, value: Tensor) -> Var {
-        self.add_leaf(value, None)
+        let slot = self.push(Node::new("leaf", Vec::new()), std::slice::from_ref(&value));
+        Var::on_tape(value, self.clone(), slot, None)
     }
 
     /// The leaf of a parameter: the same one each time for the same identity, so that tied weights share a gradient.
     #[track_caller]
     pub(crate) fn param_leaf(&self, value: Tensor, id: ParamId, name: Option<Arc<str>>) -> Var {
-        let known = self.graph().params.get(&id).copied();
-        match known {
-            Some(slot) => Var::on_tape(value, self.clone(), slot, name),
-            None => self.add_leaf(value, Some((id, name))),
-        }
-    }
-
-    #[track_caller]
-    fn add_leaf(&self, value: Tensor, param: Option<(ParamId, Option<Arc<str>>)>) -> Var {
-        let name = param.as_ref().and_then(|(_, name)| name.clone());
-        let node = Node { param, ..Node::new("leaf", Vec::new()) };
-        let slot = self.push(node, std::slice::from_ref(&value));
+        let node = Node { param: Some((id, name.clone())), ..Node::new("leaf", Vec::new()) };
+        let mut graph = self.graph();
+        // Found or added under one lock: of two leaves of one parameter, one would lose its gradient.
+        let known = graph.params.get(&id).copied();
+        let slot = known.unwrap_or_else(|| graph.push(node, std::slice::from_ref(&value)));
+        graph.params.insert(id, slot);
+        drop(graph);
         Var::on_tape(value, self.clone(), slot, name)
     }
 
     /// Records a node and gives the slot of its first output.
-    pub(crate) fn push(&self, mut node: Node, outputs: &[Tensor]) -> usize {
-        let mut graph = self.graph();
-        let first = graph.slots.len();
-        graph.slots.extend(outputs.iter().map(|y| SlotInfo { shape: *y.shape(), dtype: y.dtype() }));
-        if let Some((id, _)) = &node.param {
-            graph.params.insert(*id, first);
-        }
-        node.outputs = first..graph.slots.len();
-        graph.nodes.push(Arc::new(node));
-        first
+    pub(crate) fn push(&self, node: Node, outputs: &[Tensor]) -> usize {
+        self.graph().push(node, outputs)
     }
 
     pub(crate) fn graph(&self) -> MutexGuard<'_, Graph> {

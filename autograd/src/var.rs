@@ -54,6 +54,15 @@ impl Var {
 
     /// The tensor, cut off from the tape: no gradient flows through it.
     ///
+    /// ```
+    /// # use chainrule_autograd::{Tape, Var};
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tape::new().leaf(Tensor::new([1.0f64, 2.0], &Device::Cpu)?);
+    /// let constant = Var::from(x.square()?.detach());
+    /// assert!(x.is_tracked() && !constant.is_tracked());
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.Tensor.detach`.
     #[track_caller]
     pub fn detach(&self) -> Tensor {
@@ -109,12 +118,29 @@ impl Var {
     }
 
     /// The size of one dim; see [`Tensor::size`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?);
+    /// assert_eq!((x.size(0)?, x.size(-1)?), (1, 2));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn size(&self, dim: isize) -> Result<usize> {
         self.value.size(dim)
     }
 
     /// The sizes as an array; see [`Tensor::dims`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?);
+    /// let [rows, cols] = x.dims()?;
+    /// assert_eq!((rows, cols), (1, 2));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
         self.value.dims()
@@ -141,12 +167,28 @@ impl Var {
     }
 
     /// The elements, read back; see [`Tensor::to_vec`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?);
+    /// assert_eq!(x.to_vec::<f64>()?, [1.0, 2.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_vec<E: Element>(&self) -> Result<Vec<E>> {
         self.value.to_vec()
     }
 
     /// The only element; see [`Tensor::item`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?);
+    /// assert_eq!(x.sum(.., false)?.item::<f64>()?, 3.0);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn item<E: Element>(&self) -> Result<E> {
         self.value.item()

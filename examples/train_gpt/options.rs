@@ -114,6 +114,9 @@ impl Options {
 
     /// Where to compute.
     pub(crate) fn device(&self) -> Result<Device> {
-        self.device.as_ref().map_or_else(Device::from_env, |name| name.parse())
+        match &self.device {
+            Some(name) => Device::from_name(name),
+            None => Device::from_env(),
+        }
     }
 }

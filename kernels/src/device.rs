@@ -8,6 +8,9 @@ use crate::cpu::memory::{self, MemoryStats};
 use crate::cuda::{CudaArgs, CudaDevice};
 use crate::{Buffer, CpuArgs, Error, ErrorKind, Launch, Result};
 
+/// The names of devices in this build.
+const KNOWN: &str = if cfg!(feature = "cuda") { "cpu, cuda:N, cuda-emu" } else { "cpu" };
+
 /// Where tensors live and kernels run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +50,33 @@ impl Device {
         CudaDevice::emulator().map(Device::Cuda)
     }
 
+    /// The device of a name: `cpu`, and with the feature `cuda` also `cuda` (the first GPU), `cuda:1` and `cuda-emu`.
+    ///
+    /// As [`str::parse`] gives it, but an error says where the caller is.
+    ///
+    /// # Errors
+    /// A name that is no device, or a device that this build or machine does not have.
+    ///
+    /// ```
+    /// use chainrule_kernels::Device;
+    /// assert_eq!(Device::from_name("cpu")?, Device::Cpu);
+    /// assert!(Device::from_name("abacus").is_err());
+    /// # Ok::<(), chainrule_kernels::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_name(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            #[cfg(feature = "cuda")]
+            "cuda-emu" => Device::cuda_emu(),
+            #[cfg(feature = "cuda")]
+            "cuda" => Device::cuda(0),
+            #[cfg(feature = "cuda")]
+            _ if let Some(Ok(ordinal)) = name.strip_prefix("cuda:").map(str::parse) => Device::cuda(ordinal),
+            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: {KNOWN}")))),
+        }
+    }
+
     /// The device that `CHAINRULE_DEVICE` names; the host where the variable is not set.
     ///
     /// # Errors
@@ -54,7 +84,7 @@ impl Device {
     #[track_caller]
     pub fn from_env() -> Result<Device> {
         match std::env::var("CHAINRULE_DEVICE") {
-            Ok(name) => name.parse(),
+            Ok(name) => Device::from_name(&name),
             Err(std::env::VarError::NotPresent) => Ok(Device::Cpu),
             Err(error) => Err(Error::argument("Device::from_env", format!("CHAINRULE_DEVICE: {error}"))),
         }
@@ -101,18 +131,10 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = Error;
 
-    #[track_caller]
+    /// [`Device::from_name`] gives the same, and an error with the caller's line: what [`str::parse`] calls is called
+    /// by the standard library.
     fn from_str(name: &str) -> Result<Device> {
-        match name {
-            "cpu" => Ok(Device::Cpu),
-            #[cfg(feature = "cuda")]
-            "cuda-emu" => Device::cuda_emu(),
-            #[cfg(feature = "cuda")]
-            "cuda" => Device::cuda(0),
-            #[cfg(feature = "cuda")]
-            _ if let Some(Ok(ordinal)) = name.strip_prefix("cuda:").map(str::parse) => Device::cuda(ordinal),
-            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: cpu")))),
-        }
+        Device::from_name(name)
     }
 }
 

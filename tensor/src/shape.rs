@@ -72,7 +72,7 @@ impl Shape {
     /// The shape that both broadcast to: aligned at the last dim, sizes equal or one of them 1.
     ///
     /// # Errors
-    /// Sizes that differ and are not 1.
+    /// Sizes that differ and are not 1, or more elements than an address can count.
     #[track_caller]
     pub fn broadcast(op: &'static str, a: &Shape, b: &Shape) -> Result<Shape> {
         let rank = a.rank().max(b.rank());
@@ -89,7 +89,8 @@ impl Shape {
                 }
             };
         }
-        Ok(shape)
+        // Two shapes that an address can count may have a common one that it cannot.
+        Shape::new(&shape)
     }
 
     /// The same sizes with one replaced.

@@ -34,6 +34,13 @@ impl Tensor {
     }
 
     /// As [`Tensor::from_vec`], from a slice.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [2, 1], &Device::Cpu)?;
+    /// assert_eq!(x.shape(), &[2, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_slice<E: Element>(values: &[E], shape: impl Sizes, device: &Device) -> Result<Tensor> {
         let shape = Shape::new(shape.sizes())?;
@@ -49,6 +56,13 @@ impl Tensor {
     ///
     /// # Errors
     /// A length that does not match.
+    ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::from_bytes(&[1, 0, 1], DType::U8, [3], &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<u8>()?, [1, 0, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_bytes(bytes: &[u8], dtype: DType, shape: impl Sizes, device: &Device) -> Result<Tensor> {
         let shape = Shape::new(shape.sizes())?;
@@ -105,6 +119,13 @@ impl Tensor {
     ///
     /// # Errors
     /// A dim that does not exist.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?;
+    /// assert_eq!((x.size(0)?, x.size(-1)?), (1, 2));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn size(&self, dim: isize) -> Result<usize> {
         let index = crate::resolve_dim("size", dim, self.shape())?;
@@ -115,6 +136,14 @@ impl Tensor {
     ///
     /// # Errors
     /// Another number of dims.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?;
+    /// let [rows, cols] = x.dims()?;
+    /// assert_eq!((rows, cols), (1, 2));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
         <[usize; N]>::try_from(&self.shape()[..])
@@ -155,6 +184,14 @@ impl Tensor {
     ///
     /// # Errors
     /// Another dtype than the tensor's: cast first.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.flip(0)?.to_vec::<f64>()?, [2.0, 1.0]);
+    /// assert!(x.to_vec::<f32>().is_err());
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_vec<E: Element>(&self) -> Result<Vec<E>> {
         if self.dtype() != E::Stored::DTYPE {
@@ -169,12 +206,26 @@ impl Tensor {
     }
 
     /// The elements in row-major order as `f64`, whatever the dtype.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert_eq!(x.to_f64_vec()?, [1.0, 2.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
         with_dtype!(self.dtype(), E => Ok(self.to_vec::<E>()?.into_iter().map(Stored::to_f64).collect()))
     }
 
     /// The bytes of the elements in row-major order, for file writers.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1u8, 2], &Device::Cpu)?;
+    /// assert_eq!(x.to_bytes()?, [1, 2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         with_dtype!(self.dtype(), E => Ok(self.to_vec::<E>()?.iter().flat_map(|x| bytemuck::bytes_of(x).to_vec()).collect()))
@@ -184,6 +235,14 @@ impl Tensor {
     ///
     /// # Errors
     /// More or fewer than one element, or another dtype.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.sum(0, false)?.item::<f64>()?, 3.0);
+    /// assert!(x.item::<f64>().is_err());
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn item<E: Element>(&self) -> Result<E> {
         let values = if self.elements() == 1 { self.to_vec()? } else { Vec::new() };
@@ -194,12 +253,27 @@ impl Tensor {
     }
 
     /// The same elements in row-major order: this tensor where it is so already, a copy otherwise.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2], [3, 4]], &Device::Cpu)?;
+    /// assert!(x.contiguous()?.shares_buffer(&x));
+    /// assert!(!x.transpose(0, 1)?.contiguous()?.shares_buffer(&x));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
     }
 
     /// The tensor on another device; itself where it is there already.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert!(x.to_device(&Device::Cpu)?.shares_buffer(&x));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_device(&self, device: &Device) -> Result<Tensor> {
         if self.device() == *device {

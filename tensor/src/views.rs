@@ -29,6 +29,13 @@ impl Tensor {
 
     /// Merges the dims from `start` to `end`, both included, into one.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2, 3], [4, 5, 6]], &Device::Cpu)?;
+    /// assert_eq!(x.flatten(0, -1)?.shape(), &[6]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.flatten`.
     #[track_caller]
     pub fn flatten(&self, start: isize, end: isize) -> Result<Tensor> {
@@ -50,6 +57,13 @@ impl Tensor {
     /// # Errors
     /// An order that is no permutation.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2, 3], [4, 5, 6]], &Device::Cpu)?;
+    /// assert_eq!(x.permute([1, 0])?.to_vec::<i64>()?, [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.permute`.
     #[track_caller]
     pub fn permute(&self, order: impl Into<Dims>) -> Result<Tensor> {
@@ -69,6 +83,13 @@ impl Tensor {
 
     /// Two dims exchanged.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2, 3], [4, 5, 6]], &Device::Cpu)?;
+    /// assert_eq!(x.transpose(0, 1)?.to_vec::<i64>()?, [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.transpose`.
     #[track_caller]
     pub fn transpose(&self, dim1: isize, dim2: isize) -> Result<Tensor> {
@@ -86,6 +107,13 @@ impl Tensor {
     /// # Errors
     /// A dim of another size than 1 that differs.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert_eq!(x.expand([2, 2])?.to_vec::<i64>()?, [1, 2, 1, 2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.expand`.
     #[track_caller]
     pub fn expand(&self, shape: impl Sizes) -> Result<Tensor> {
@@ -96,6 +124,13 @@ impl Tensor {
     ///
     /// # Differences
     /// A named dim of another size is an error; PyTorch ignores it.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2]], &Device::Cpu)?;
+    /// assert_eq!(x.squeeze(0)?.shape(), &[2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.squeeze`.
     #[track_caller]
@@ -118,6 +153,13 @@ impl Tensor {
 
     /// A new dim of size 1 at `dim` of the result.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert_eq!(x.unsqueeze(-1)?.shape(), &[2, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.unsqueeze`.
     #[track_caller]
     pub fn unsqueeze(&self, dim: isize) -> Result<Tensor> {
@@ -134,6 +176,13 @@ impl Tensor {
     /// # Errors
     /// A range that leaves the dim (use [`Tensor::slice`] to have it cut).
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.narrow(0, 1, 2)?.to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.narrow`.
     #[track_caller]
     pub fn narrow(&self, dim: isize, start: usize, len: usize) -> Result<Tensor> {
@@ -146,6 +195,13 @@ impl Tensor {
     }
 
     /// A range of one dim, as Python's `x[start:end:step]`; see [`Slice`].
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.slice(0, -2..)?.to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: basic slicing of NumPy; PyTorch has no negative steps.
     #[track_caller]
@@ -161,6 +217,13 @@ impl Tensor {
     ///
     /// # Errors
     /// An index outside the dim.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2, 3], [4, 5, 6]], &Device::Cpu)?;
+    /// assert_eq!(x.select(1, -1)?.to_vec::<i64>()?, [3, 6]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.select`.
     #[track_caller]
@@ -178,6 +241,13 @@ impl Tensor {
 
     /// The dims named, walked backwards, without a copy.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.flip(0)?.to_vec::<i64>()?, [3, 2, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.flip`, which copies.
     #[track_caller]
     pub fn flip(&self, dims: impl Into<Dims>) -> Result<Tensor> {
@@ -190,6 +260,13 @@ impl Tensor {
     }
 
     /// Elements `[i, i + shift]` of the dims `dim1` and `dim2`, as the last dim of a view.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2, 3], [4, 5, 6]], &Device::Cpu)?;
+    /// assert_eq!(x.diagonal(1, 0, 1)?.to_vec::<i64>()?, [2, 6]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.diagonal`.
     #[track_caller]
@@ -208,6 +285,13 @@ impl Tensor {
     /// # Errors
     /// A window larger than the dim, or a step of 0.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.unfold(0, 2, 1)?.to_vec::<i64>()?, [1, 2, 2, 3]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.Tensor.unfold`.
     #[track_caller]
     pub fn unfold(&self, dim: isize, size: usize, step: usize) -> Result<Tensor> {
@@ -221,6 +305,14 @@ impl Tensor {
     }
 
     /// This and `other` expanded to their common shape.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Shape, Tensor};
+    /// let [a, b] = [Tensor::new([[1i64], [2]], &Device::Cpu)?, Tensor::new([3i64, 4, 5], &Device::Cpu)?];
+    /// let (a, b) = a.broadcast_with(&b)?;
+    /// assert_eq!((a.shape(), b.shape()), (&Shape::new(&[2, 3])?, &Shape::new(&[2, 3])?));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.broadcast_tensors`.
     #[track_caller]

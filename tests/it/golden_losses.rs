@@ -28,7 +28,7 @@ fn agree(name: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
 
 /// Runs `f` on inputs of a case and compares its value with `<prefix>.y` and its gradients with `<prefix>.d<input>`,
 /// for every input that has one there.
-fn check(
+pub(crate) fn check(
     golden: &Golden,
     prefix: &str,
     inputs: &[(&str, &Tensor)],
@@ -175,7 +175,7 @@ fn divergence_and_similarity() {
 }
 
 /// Checks a case of `x` and, where the file has them, `weight` and `bias`.
-fn check_layer(golden: &Golden, case: &str, precisions: &[(DType, f64)], f: impl Fn(&[Var]) -> Result<Var>) {
+pub(crate) fn check_layer(golden: &Golden, case: &str, precisions: &[(DType, f64)], f: impl Fn(&[Var]) -> Result<Var>) {
     let named = |name| Some((name, golden.get(&format!("{case}.{name}"))?));
     let inputs: Vec<(&str, &Tensor)> = ["x", "weight", "bias"].into_iter().filter_map(named).collect();
     for &precision in precisions {
@@ -183,7 +183,7 @@ fn check_layer(golden: &Golden, case: &str, precisions: &[(DType, f64)], f: impl
     }
 }
 
-const BOTH: &[(DType, f64)] = &[(DType::F64, F64), (DType::F32, F32)];
+pub(crate) const BOTH: &[(DType, f64)] = &[(DType::F64, F64), (DType::F32, F32)];
 
 #[test]
 fn normalisations() {

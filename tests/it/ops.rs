@@ -103,10 +103,19 @@ fn second_order_gradients_agree_with_finite_differences() {
 
 /// The gradients of `sum(y * cotangent)` with respect to every floating input, in the dtype of the inputs.
 fn gradients(sample: &Sample, inputs: &[Tensor]) -> std::result::Result<Vec<Tensor>, String> {
+    gradients_of(sample, inputs, |index| inputs[index].dtype().is_float())
+}
+
+/// As [`gradients`], with respect to some of the inputs.
+fn gradients_of(
+    sample: &Sample,
+    inputs: &[Tensor],
+    is_tracked: impl Fn(usize) -> bool,
+) -> std::result::Result<Vec<Tensor>, String> {
     let run = || -> Result<Vec<Tensor>> {
         let tape = Tape::new();
-        let leaf = |x: &Tensor| if x.dtype().is_float() { tape.leaf(x.clone()) } else { Var::from(x) };
-        let leaves: Vec<Var> = inputs.iter().map(leaf).collect();
+        let leaf = |(index, x): (usize, &Tensor)| if is_tracked(index) { tape.leaf(x.clone()) } else { Var::from(x) };
+        let leaves: Vec<Var> = inputs.iter().enumerate().map(leaf).collect();
         let y = (sample.call)(&leaves)?;
         let weights: Vec<f64> = (0..y.elements()).map(|i| (i as f64 * 0.7).sin()).collect();
         let weights = Tensor::from_vec(weights, y.shape(), &y.device())?.to_dtype(y.dtype())?;
@@ -131,6 +140,27 @@ fn gradients_in_every_dtype_agree_with_f64() {
                 // The composed backwards of f16 and bf16 round between their steps: four times the forward's tolerance.
                 compare(got, &array(want), dtype, 4.0 * sample.tolerance)
                     .map_err(|error| format!("{dtype}, gradient {index}: {error}"))?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_gradient_does_not_depend_on_which_other_inputs_are_tracked() {
+    for_each_sample("tracked subsets", |sample| {
+        let inputs = inputs_as(sample, sample.dtypes[0], &Device::Cpu).map_err(|error| error.to_string())?;
+        let floats: Vec<usize> = (0..inputs.len()).filter(|&index| inputs[index].dtype().is_float()).collect();
+        if !sample.has_gradient || floats.len() < 2 {
+            return Ok(());
+        }
+        let all = gradients(sample, &inputs)?;
+        for subset in 1..(1u32 << floats.len()) - 1 {
+            let chosen: Vec<usize> = (0..floats.len()).filter(|&place| subset >> place & 1 == 1).collect();
+            let got = gradients_of(sample, &inputs, |index| chosen.iter().any(|&place| floats[place] == index))?;
+            for (&place, got) in chosen.iter().zip(got) {
+                compare(&got, &array(&all[place]), sample.dtypes[0], sample.tolerance)
+                    .map_err(|error| format!("gradient {place} of {chosen:?} alone: {error}"))?;
             }
         }
         Ok(())

@@ -83,3 +83,71 @@ fn every_tensor_op_is_an_op_on_variables_or_has_no_gradient() {
         .collect();
     assert!(missing.is_empty(), "tensor ops that variables lack and no sample covers: {missing:?}");
 }
+
+/// Whether the public item that `before` leads up to has an example in its docs.
+fn has_example(before: &str) -> bool {
+    let docs = before.lines().rev().take_while(|line| {
+        let line = line.trim_start();
+        line.starts_with("///") || line.starts_with("#[") || line.is_empty()
+    });
+    docs.take_while(|line| !line.is_empty()).any(|line| line.trim_start() == "/// ```")
+}
+
+#[test]
+fn every_op_shows_an_example() {
+    let exempt = |name: &str| NOT_OPS.iter().any(|(exempt, _)| *exempt == name && !name.ends_with("_like"));
+    let mut missing = Vec::new();
+    for path in ["autograd/src", "tensor/src"].into_iter().flat_map(sources) {
+        let text = fs::read_to_string(&path).expect("a readable source file");
+        for (at, declaration) in text.match_indices("\n    pub fn ") {
+            let name = text[at + declaration.len()..].split(['(', '<']).next().unwrap_or_default();
+            let header = text[at..].split('{').next().unwrap_or_default();
+            let subject = text[..at].lines().rev().find(|line| line.starts_with("impl"));
+            let is_op = subject.is_some_and(|line| line == "impl Var {" || line == "impl Tensor {");
+            if is_op && header.contains("Result<") && !exempt(name) && !has_example(&text[..at]) {
+                missing.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "ops without an example in their docs\n{}", missing.join("\n"));
+}
+
+/// The parts of a text between pairs of backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_tests_that_cover_the_bugs_of_peers_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("docs/peer-bugs.md")).expect("the table of bugs");
+    let sampled: BTreeSet<String> =
+        samples::all().expect("samples are well formed").iter().map(|sample| sample.op.to_string()).collect();
+    let mut wrong = Vec::new();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| bug |"));
+    for row in rows {
+        let [_, bug, cover, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            wrong.push(format!("two cells expected: {row}"));
+            continue;
+        };
+        let names: Vec<&str> = quoted(cover).collect();
+        if names.is_empty() && !cover.contains("none") && !cover.contains("samples without elements") {
+            wrong.push(format!("neither a test nor a reason: {bug}"));
+        }
+        for name in names {
+            let Some((file, test)) = name.split_once("::") else {
+                if !sampled.contains(name) {
+                    wrong.push(format!("no op {name} has samples"));
+                }
+                continue;
+            };
+            let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+            if !source.contains(&format!("#[test]\nfn {test}()"))
+                && !source.contains(&format!("#[test]\n    fn {test}()"))
+            {
+                wrong.push(format!("there is no test {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/peer-bugs.md\n{}", wrong.join("\n"));
+}

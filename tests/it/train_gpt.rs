@@ -13,7 +13,7 @@ const SIZES: [&str; 12] =
     ["--layers", "1", "--heads", "1", "--width", "8", "--context", "8", "--batch", "2", "--sample", "20"];
 
 /// The program that `cargo test` builds beside the tests.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
     let program = folder.join("examples").join(format!("train_gpt{}", std::env::consts::EXE_SUFFIX));
@@ -22,7 +22,7 @@ fn program() -> PathBuf {
 }
 
 /// A folder for one test, with a text to learn in it.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("text.txt"), "the cat sat on the mat, and the dog sat on the log.\n".repeat(20))
         .unwrap();
@@ -43,19 +43,19 @@ fn with_text(folder: &Path, out: &str) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs to the end, which has to be a success, and gives what was printed.
-fn succeed(mut command: Command) -> String {
+pub(crate) fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{:?}\n{}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs to an end with this exit code and a message that contains `words`.
-fn fail(mut command: Command, code: i32, words: &[&str]) {
+pub(crate) fn fail(mut command: Command, code: i32, words: &[&str]) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let message = text(&stderr);
     assert_eq!(status.code(), Some(code), "{message}");
@@ -145,6 +145,18 @@ fn wrong_options_exit_with_2() {
     run(&["--temperature", "0"], "above 0");
     run(&["--preset", "huge"], "huge");
     run(&["--seed", "many"], "many");
+}
+
+#[test]
+fn a_device_that_is_not_there_exits_with_1_and_says_where_it_was_asked_for() {
+    let folder = folder();
+    let words = ["no device \"abacus\"", "it has: cpu", "examples/train_gpt/options.rs"];
+    let mut by_option = with_text(folder.path(), "out");
+    by_option.args(["--device", "abacus"]);
+    fail(by_option, 1, &words);
+    let mut by_variable = with_text(folder.path(), "out");
+    by_variable.env("CHAINRULE_DEVICE", "abacus");
+    fail(by_variable, 1, &words);
 }
 
 #[test]

@@ -73,6 +73,18 @@ impl Var {
     /// # Differences
     /// PyTorch refuses `is_causal` with a mask; here both hold. Its `enable_gqa` is implied by fewer key heads.
     ///
+    /// ```
+    /// # use chainrule_autograd::{Attention, Var, value_and_grad};
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let q = Var::from(Tensor::new([[[[0.0f64]]]], &Device::Cpu)?);
+    /// let k = Var::from(Tensor::new([[[[1.0f64], [2.0]]]], &Device::Cpu)?);
+    /// let v = Tensor::new([[[[3.0f64], [5.0]]]], &Device::Cpu)?;
+    /// // The query is zero, so both keys have half the weight.
+    /// let (y, dv) = value_and_grad(|v| q.attention(&k, &v[0], &Attention::default())?.sum(.., false), &[v])?;
+    /// assert_eq!((y.item::<f64>()?, dv[0].to_vec::<f64>()?), (4.0, vec![0.5, 0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: Dao, "FlashAttention-2" (2023); `torch.nn.functional.scaled_dot_product_attention`.
     #[track_caller]
     pub fn attention(&self, k: &Var, v: &Var, attention: &Attention) -> Result<Var> {

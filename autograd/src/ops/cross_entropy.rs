@@ -38,6 +38,16 @@ impl Op for WithLabels {
 impl Var {
     /// The mean over the rows of `-log_softmax(x)[label]`; see [`Tensor::cross_entropy`].
     /// Gradient: `(softmax(x) - one_hot(label)) / rows`, in one pass.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[0.0f64, 0.0]], &Device::Cpu)?;
+    /// let labels = Tensor::new([1u32], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].cross_entropy(&labels), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (std::f64::consts::LN_2, vec![0.5, -0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn cross_entropy(&self, labels: &Tensor) -> Result<Var> {
         self.cross_entropy_with(labels, &CrossEntropy::default())
@@ -45,6 +55,18 @@ impl Var {
 
     /// Cross-entropy with a reduction, an ignored label, label smoothing or class weights; see
     /// [`Tensor::cross_entropy_with`]. Gradient: in one pass, as [`Var::cross_entropy`]; 0 where a row is ignored.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{CrossEntropy, Device, Reduction, Tensor};
+    /// let x = Tensor::new([[0.0f64, 0.0], [0.0, 0.0]], &Device::Cpu)?;
+    /// let labels = Tensor::new([1i64, -100], &Device::Cpu)?;
+    /// let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
+    /// let (y, dx) = value_and_grad(|x| x[0].cross_entropy_with(&labels, &sum), &[x])?;
+    /// // The second row is ignored.
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (std::f64::consts::LN_2, vec![0.5, -0.5, 0.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn cross_entropy_with(&self, labels: &Tensor, options: &CrossEntropy) -> Result<Var> {
         apply_one(WithLabels { labels: labels.clone(), options: options.clone() }, &[self])

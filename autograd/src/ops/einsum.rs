@@ -11,6 +11,16 @@ impl Var {
     ///
     /// # Errors
     /// An equation that cannot be read or does not fit the operands.
+    ///
+    /// ```
+    /// # use chainrule_autograd::{Var, value_and_grad};
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?, Tensor::new([3.0f64, 4.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| Var::einsum("ij,j->i", &[&x[0], &x[1]])?.sum(.., false), &[a, b])?;
+    /// assert_eq!(y.item::<f64>()?, 11.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![3.0, 4.0], vec![1.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn einsum(equation: &str, operands: &[&Var]) -> Result<Var> {
         let shapes: Vec<&[usize]> = operands.iter().map(|x| &x.shape()[..]).collect();

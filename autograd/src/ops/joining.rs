@@ -7,6 +7,16 @@ use crate::{Pull, Var};
 
 impl Var {
     /// Variables joined along a dim; see [`Tensor::cat`]. Each gets its part of the gradient.
+    ///
+    /// ```
+    /// # use chainrule_autograd::{Var, value_and_grad};
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64, 4.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| Var::cat(&[&x[0], &x[1]], 0)?.select(0, 2), &[a, b])?;
+    /// assert_eq!(y.item::<f64>()?, 3.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![0.0, 0.0], vec![1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn cat(vars: &[&Var], dim: isize) -> Result<Var> {
         let sizes = vars.iter().map(|x| x.size(dim)).collect::<Result<Vec<_>>>();
@@ -23,6 +33,16 @@ impl Var {
     }
 
     /// Variables joined along a new dim; see [`Tensor::stack`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::{Var, value_and_grad};
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64, 4.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| Var::stack(&[&x[0], &x[1]], 0)?.select(0, 1)?.sum(.., false), &[a, b])?;
+    /// assert_eq!(y.item::<f64>()?, 7.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![0.0, 0.0], vec![1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn stack(vars: &[&Var], dim: isize) -> Result<Var> {
         let rule = move |pull: &Pull<'_>| {
@@ -33,12 +53,30 @@ impl Var {
     }
 
     /// Parts of the sizes given; see [`Tensor::split`]. Their gradients are joined again, in one pass.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].split(&[1, 2], 0)?[1].sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (5.0, vec![0.0, 1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn split(&self, sizes: &[usize], dim: isize) -> Result<Vec<Var>> {
         self.parts("split", self.value().split(sizes, dim), dim)
     }
 
     /// At most `count` parts of equal size; see [`Tensor::chunk`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].chunk(2, 0)?[0].sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![1.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn chunk(&self, count: usize, dim: isize) -> Result<Vec<Var>> {
         let parts = chunk_sizes(self.size(dim)?, count).and_then(|sizes| self.value().split(&sizes, dim));
@@ -63,6 +101,15 @@ impl Var {
     }
 
     /// The whole repeated along each dim; see [`Tensor::repeat`]. The gradients of the copies add up.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].repeat([3])?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (9.0, vec![3.0, 3.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn repeat(&self, counts: impl Sizes) -> Result<Var> {
         let shape = *self.shape();
@@ -77,10 +124,12 @@ impl Var {
         let rule = move |pull: &Pull<'_>| {
             let gather = || {
                 let mut dx = pull.dy()?.clone();
+                // The dims before and behind are merged meanwhile, so that eight dims do not become nine.
                 for (dim, &(count, size)) in split.iter().enumerate().filter(|(_, (count, _))| *count != 1) {
-                    let mut sizes = dx.shape().to_vec();
-                    sizes.splice(dim..=dim, [count, size]);
-                    dx = dx.reshape(sizes)?.sum(dim as isize, false)?;
+                    let (mut sizes, outer) = (dx.shape().to_vec(), dx.shape()[..dim].iter().product());
+                    sizes[dim] = size;
+                    let inner = sizes[dim..].iter().product();
+                    dx = dx.reshape([outer, count, inner])?.sum(1, false)?.reshape(sizes)?;
                 }
                 dx.reshape(shape)
             };
@@ -90,21 +139,50 @@ impl Var {
     }
 
     /// Elements of `value` added around the last dims; see [`Tensor::pad`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].pad(&[(1, -1)], 10.0)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (11.0, vec![1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn pad(&self, pads: &[(isize, isize)], value: impl Into<Scalar>) -> Result<Var> {
-        let back: Vec<(isize, isize)> = pads.iter().map(|&(before, after)| (-before, -after)).collect();
+        let back: Vec<(isize, isize)> =
+            pads.iter().map(|&(before, after)| (before.saturating_neg(), after.saturating_neg())).collect();
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.pad(&back, 0.0))?]);
         record("pad", [self], |[x]| x.pad(pads, value), rule)
     }
 
     /// The elements moved along a dim, round the end; see [`Tensor::roll`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].roll(1, 0)?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn roll(&self, shift: isize, dim: isize) -> Result<Var> {
-        let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.roll(-shift, dim))?]);
+        let back = -(shift % self.size(dim)?.max(1) as isize);
+        let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.roll(back, dim))?]);
         record("roll", [self], |[x]| x.roll(shift, dim), rule)
     }
 
     /// The elements on and below a diagonal; see [`Tensor::tril`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].tril(0)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (8.0, vec![1.0, 0.0, 1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn tril(&self, shift: isize) -> Result<Var> {
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.tril(shift))?]);
@@ -112,6 +190,15 @@ impl Var {
     }
 
     /// The elements on and above a diagonal; see [`Tensor::triu`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].triu(0)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (7.0, vec![1.0, 1.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn triu(&self, shift: isize) -> Result<Var> {
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.triu(shift))?]);

@@ -10,6 +10,16 @@ impl Var {
     ///
     /// Gradient: `dy b^T` and `a^T dy`, summed over the dims along which an operand was broadcast; those sums are part
     /// of one larger product and take no memory of their own. Computes in the tape's autocast dtype, if it has one.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?, Tensor::new([[3.0f64], [4.0]], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| x[0].matmul(&x[1])?.sum(.., false), &[a, b])?;
+    /// assert_eq!(y.item::<f64>()?, 11.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![3.0, 4.0], vec![1.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Var) -> Result<Var> {
         let inputs = autocast(&[self, other])?;
@@ -20,6 +30,17 @@ impl Var {
     ///
     /// Gradient: `dx = dy weight`, `dweight = dy^T x` and `dbias = sum of dy`, over all leading dims. Computes in the
     /// tape's autocast dtype, if it has one.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, weight] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([[3.0f64, 4.0]], &Device::Cpu)?];
+    /// let bias = Tensor::new([5.0f64], &Device::Cpu)?;
+    /// let (y, grads) = value_and_grad(|v| v[0].linear(&v[1], Some(&v[2]))?.sum(.., false), &[x, weight, bias])?;
+    /// assert_eq!((y.item::<f64>()?, grads[2].to_vec::<f64>()?), (16.0, vec![1.0]));
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![3.0, 4.0], vec![1.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs = autocast(&[&[self, weight][..], bias.as_slice()].concat())?;
@@ -47,6 +68,15 @@ impl Var {
     /// `sum over i of a[i] b[i]` of two 1-d variables; see [`chainrule_tensor::Tensor::dot`].
     ///
     /// Gradient: `b dy` and `a dy`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64, 4.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| x[0].dot(&x[1]), &[a, b])?;
+    /// assert_eq!((y.item::<f64>()?, grads[0].to_vec::<f64>()?), (11.0, vec![3.0, 4.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn dot(&self, other: &Var) -> Result<Var> {
         let (a, b) = (self.save(), other.save());
@@ -60,6 +90,16 @@ impl Var {
     /// `c[i, j] = a[i] b[j]` of two 1-d variables; see [`chainrule_tensor::Tensor::outer`].
     ///
     /// Gradient: `dy b` and `a dy`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|x| x[0].outer(&x[1])?.sum(.., false), &[a, b])?;
+    /// assert_eq!(y.item::<f64>()?, 9.0);
+    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![3.0, 3.0], vec![3.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn outer(&self, other: &Var) -> Result<Var> {
         let (a, b) = (self.save(), other.save());

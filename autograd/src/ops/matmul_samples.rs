@@ -103,6 +103,7 @@ pub(super) fn samples() -> Result<Vec<Sample>> {
         ("rows", [&[4, 3], &[2, 3], &[2]]),
         ("one vector", [&[3], &[2, 3], &[2]]),
         ("two leading dims", [&[2, 3, 4], &[5, 4], &[5]]),
+        ("one output", [&[4, 3], &[1, 3], &[1]]),
         ("no inputs", [&[2, 0], &[3, 0], &[3]]),
         ("no rows", [&[0, 2, 3], &[2, 3], &[2]]),
     ];

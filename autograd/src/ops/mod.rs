@@ -1,5 +1,6 @@
 //! One rule for each op, by family, with the op's samples beside it.
 
+mod activation;
 mod arithmetic;
 mod attention;
 #[cfg(feature = "samples")]
@@ -12,16 +13,20 @@ mod einsum;
 mod elementwise;
 #[cfg(feature = "samples")]
 mod elementwise_samples;
-mod functions;
 mod index;
+#[cfg(feature = "samples")]
+mod index_samples;
 mod joining;
 mod loss;
 #[cfg(feature = "samples")]
 mod loss_samples;
+mod math;
 mod matmul;
 #[cfg(feature = "samples")]
 mod matmul_samples;
 mod movement;
+#[cfg(feature = "samples")]
+mod movement_samples;
 mod nll_loss;
 mod norm;
 #[cfg(feature = "samples")]
@@ -34,6 +39,7 @@ mod scan;
 mod softmax;
 mod sort;
 mod statistics;
+mod trigonometry;
 
 pub use attention::Attention;
 pub use binary_cross_entropy::BinaryCrossEntropy;
@@ -43,7 +49,7 @@ pub use elementwise::VarArg;
 pub(crate) fn samples() -> chainrule_tensor::Result<Vec<crate::samples::Sample>> {
     let families = [
         elementwise_samples::samples,
-        movement::samples,
+        movement_samples::samples,
         joining::samples,
         einsum::samples,
         rope::samples,
@@ -53,7 +59,7 @@ pub(crate) fn samples() -> chainrule_tensor::Result<Vec<crate::samples::Sample>>
         norm_samples::samples,
         cross_entropy::samples,
         loss_samples::samples,
-        index::samples,
+        index_samples::samples,
         scan::samples,
         reduce_samples::samples,
     ];
@@ -64,7 +70,7 @@ pub(crate) fn samples() -> chainrule_tensor::Result<Vec<crate::samples::Sample>>
 pub(crate) fn error_samples() -> chainrule_tensor::Result<Vec<crate::samples::ErrorSample>> {
     let families = [
         elementwise_samples::error_samples,
-        movement::error_samples,
+        movement_samples::error_samples,
         joining::error_samples,
         einsum::error_samples,
         rope::error_samples,
@@ -74,7 +80,7 @@ pub(crate) fn error_samples() -> chainrule_tensor::Result<Vec<crate::samples::Er
         norm_samples::error_samples,
         cross_entropy::error_samples,
         loss_samples::error_samples,
-        index::error_samples,
+        index_samples::error_samples,
         scan::error_samples,
         reduce_samples::error_samples,
     ];

@@ -57,6 +57,15 @@ impl Var {
     }
 
     /// Row-major elements; see [`Tensor::contiguous`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].contiguous()?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![1.0; 3]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn contiguous(&self) -> Result<Var> {
         record("contiguous", [self], |[x]| x.contiguous(), |pull| Ok([pull.when(0, || Ok(pull.dy()?.clone()))?]))
@@ -66,6 +75,15 @@ impl Var {
     ///
     /// # Errors
     /// A tracked variable cast to an integer dtype: `detach` it first.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].to_dtype(DType::F32)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.dtype(), dx[0].dtype()), (DType::F32, DType::F64));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_dtype(&self, dtype: DType) -> Result<Var> {
         if self.is_tracked() && !dtype.is_float() {
@@ -78,6 +96,15 @@ impl Var {
     }
 
     /// Another device; see [`Tensor::to_device`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].to_device(&Device::Cpu)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![1.0; 3]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_device(&self, device: &Device) -> Result<Var> {
         let from = self.device();
@@ -86,6 +113,15 @@ impl Var {
     }
 
     /// Other sizes; see [`Tensor::reshape`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].reshape([4])?.select(0, 2), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn reshape(&self, shape: impl Sizes) -> Result<Var> {
         let from = *self.shape();
@@ -94,6 +130,15 @@ impl Var {
     }
 
     /// Dims `start..=end` merged; see [`Tensor::flatten`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].flatten(0, 1)?.select(0, 2), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn flatten(&self, start: isize, end: isize) -> Result<Var> {
         let from = *self.shape();
@@ -102,6 +147,15 @@ impl Var {
     }
 
     /// Dims of size 1 removed; see [`Tensor::squeeze`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].squeeze(0)?.select(0, 1), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (2.0, vec![0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn squeeze(&self, dims: impl Into<Dims>) -> Result<Var> {
         let (from, dims) = (*self.shape(), dims.into());
@@ -110,6 +164,15 @@ impl Var {
     }
 
     /// A new dim of size 1; see [`Tensor::unsqueeze`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].unsqueeze(0)?.select(1, 1)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (2.0, vec![0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn unsqueeze(&self, dim: isize) -> Result<Var> {
         let from = *self.shape();
@@ -118,6 +181,15 @@ impl Var {
     }
 
     /// The dims in another order; see [`Tensor::permute`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].permute([1, 0])?.select(0, 1)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![0.0, 1.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn permute(&self, order: impl Into<Dims>) -> Result<Var> {
         let order = match order.into() {
@@ -137,6 +209,15 @@ impl Var {
     }
 
     /// Two dims exchanged; see [`Tensor::transpose`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].transpose(0, 1)?.select(0, 1)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![0.0, 1.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn transpose(&self, dim1: isize, dim2: isize) -> Result<Var> {
         let rule = move |pull: &crate::Pull<'_>| Ok([pull.when(0, || pull.dy()?.transpose(dim1, dim2))?]);
@@ -144,6 +225,15 @@ impl Var {
     }
 
     /// Repeated to `shape` without a copy; see [`Tensor::expand`]. The gradient is summed over the repeated dims.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].expand([3, 2])?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (9.0, vec![3.0, 3.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn expand(&self, shape: impl Sizes) -> Result<Var> {
         let from = *self.shape();
@@ -155,6 +245,15 @@ impl Var {
     ///
     /// # Errors
     /// A shape that does not expand to this one.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].sum_to([2])?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (4.0, vec![1.0, 0.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn sum_to(&self, shape: impl Sizes) -> Result<Var> {
         let (from, to) = (*self.shape(), Shape::new(shape.sizes())?);
@@ -166,12 +265,30 @@ impl Var {
     }
 
     /// Indices `start..start + len` of one dim; see [`Tensor::narrow`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].narrow(0, 1, 2)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (5.0, vec![0.0, 1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn narrow(&self, dim: isize, start: usize, len: usize) -> Result<Var> {
         self.view("narrow", Arc::new(move |x| x.narrow(dim, start, len)))
     }
 
     /// A range of one dim; see [`Tensor::slice`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].slice(0, ..2)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![1.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn slice(&self, dim: isize, range: impl Into<Slice>) -> Result<Var> {
         let range = range.into();
@@ -179,12 +296,30 @@ impl Var {
     }
 
     /// One index of one dim; see [`Tensor::select`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].select(0, -1), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn select(&self, dim: isize, index: isize) -> Result<Var> {
         self.view("select", Arc::new(move |x| x.select(dim, index)))
     }
 
     /// The dims named, walked backwards; see [`Tensor::flip`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].flip(0)?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn flip(&self, dims: impl Into<Dims>) -> Result<Var> {
         let dims = dims.into();
@@ -194,98 +329,32 @@ impl Var {
     }
 
     /// A diagonal of two dims; see [`Tensor::diagonal`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1.0f64, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].diagonal(0, 0, 1)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (5.0, vec![1.0, 0.0, 0.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn diagonal(&self, shift: isize, dim1: isize, dim2: isize) -> Result<Var> {
         self.view("diagonal", Arc::new(move |x| x.diagonal(shift, dim1, dim2)))
     }
 
     /// Windows along a dim; see [`Tensor::unfold`]. Where windows overlap, their gradients add up.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].unfold(0, 2, 1)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (8.0, vec![1.0, 2.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn unfold(&self, dim: isize, size: usize, step: usize) -> Result<Var> {
         self.view("unfold", Arc::new(move |x| x.unfold(dim, size, step)))
     }
 }
-
-#[cfg(feature = "samples")]
-mod declared {
-    use chainrule_tensor::{INFER, Result, Slice};
-
-    use crate::samples::{Array, ErrorSample, Sample, uniform};
-
-    fn take(x: &Array, shape: &[usize], index: impl Fn(&[usize]) -> Vec<usize>) -> Array {
-        Array::build(shape, |at| x.at(&index(at)))
-    }
-
-    pub(crate) fn samples() -> Result<Vec<Sample>> {
-        let x = || uniform(&[3, 4, 5], -1.0, 1.0, 1);
-        let sample = |op, case: &str, call: fn(&[crate::Var]) -> Result<crate::Var>| -> Result<Sample> {
-            Ok(Sample::new(op, case, vec![x()?], call))
-        };
-        let flat = |a: &[Array], shape: &[usize]| Array { shape: shape.to_vec(), data: a[0].data.clone() };
-        Ok(vec![
-            sample("contiguous", "3-d", |x| x[0].contiguous())?.plain(move |a| flat(a, &[3, 4, 5])),
-            sample("reshape", "infer", |x| x[0].reshape([6, INFER]))?.plain(move |a| flat(a, &[6, 10])),
-            sample("reshape", "to the same", |x| x[0].reshape([3, 4, 5]))?.plain(move |a| flat(a, &[3, 4, 5])),
-            sample("flatten", "first two", |x| x[0].flatten(0, 1))?.plain(move |a| flat(a, &[12, 5])),
-            sample("unsqueeze", "middle", |x| x[0].unsqueeze(1))?.plain(move |a| flat(a, &[3, 1, 4, 5])),
-            sample("squeeze", "after unsqueeze", |x| x[0].unsqueeze(-1)?.squeeze(-1))?
-                .plain(move |a| flat(a, &[3, 4, 5])),
-            sample("permute", "all dims", |x| x[0].permute([2, 0, 1]))?
-                .plain(|a| take(&a[0], &[5, 3, 4], |i| vec![i[1], i[2], i[0]])),
-            sample("transpose", "outer", |x| x[0].transpose(0, -1))?
-                .plain(|a| take(&a[0], &[5, 4, 3], |i| vec![i[2], i[1], i[0]])),
-            Sample::new("expand", "middle and new dim", vec![uniform(&[3, 1, 2], -1.0, 1.0, 2)?], |x| {
-                x[0].expand([2, 3, 4, 2])
-            })
-            .plain(|a| take(&a[0], &[2, 3, 4, 2], |i| vec![i[1], 0, i[3]])),
-            sample("sum_to", "middle and first", |x| x[0].sum_to([4, 1]))?.plain(|a| {
-                Array::build(&[4, 1], |i| {
-                    (0..3).flat_map(|p| (0..5).map(move |q| (p, q))).map(|(p, q)| a[0].at(&[p, i[0], q])).sum()
-                })
-            }),
-            sample("narrow", "middle", |x| x[0].narrow(1, 1, 2))?
-                .plain(|a| take(&a[0], &[3, 2, 5], |i| vec![i[0], i[1] + 1, i[2]])),
-            sample("slice", "negative step", |x| x[0].slice(-1, Slice::from(..).step(-2)))?
-                .plain(|a| take(&a[0], &[3, 4, 3], |i| vec![i[0], i[1], 4 - 2 * i[2]])),
-            sample("slice", "empty", |x| x[0].slice(0, 3..))?.plain(|_| Array { shape: vec![0, 4, 5], data: vec![] }),
-            sample("select", "last", |x| x[0].select(1, -1))?.plain(|a| take(&a[0], &[3, 5], |i| vec![i[0], 3, i[1]])),
-            sample("flip", "two dims", |x| x[0].flip([0, 2]))?
-                .plain(|a| take(&a[0], &[3, 4, 5], |i| vec![2 - i[0], i[1], 4 - i[2]])),
-            sample("diagonal", "above", |x| x[0].diagonal(1, 0, 2))?
-                .plain(|a| take(&a[0], &[4, 3], |i| vec![i[1], i[0], i[1] + 1])),
-            sample("unfold", "overlapping", |x| x[0].unfold(2, 3, 1))?
-                .plain(|a| take(&a[0], &[3, 4, 3, 3], |i| vec![i[0], i[1], i[2] + i[3]])),
-            sample("with_hook", "doubles the gradient of a half", |x| x[0].mul(0.5)?.with_hook(|dy| dy.mul(1.0)))?
-                .plain(|a| take(&a[0], &[3, 4, 5], |i| i.to_vec()).map(|v| 0.5 * v)),
-        ])
-    }
-
-    pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
-        let x = || Ok(vec![uniform(&[3, 4], -1.0, 1.0, 1)?]);
-        Ok(vec![
-            ErrorSample::new("reshape", x()?, |x| x[0].reshape([5, 2]), "[3, 4] has 12 elements, got [5, 2]"),
-            ErrorSample::new("reshape", x()?, |x| x[0].reshape([INFER, INFER]), "only one size can be inferred"),
-            ErrorSample::new(
-                "transpose",
-                x()?,
-                |x| x[0].transpose(0, 2),
-                "there is no dim 2 in shape [3, 4], expected -2 to 1",
-            ),
-            ErrorSample::new("permute", x()?, |x| x[0].permute([0, 0]), "dim 0 is named twice"),
-            ErrorSample::new("expand", x()?, |x| x[0].expand([3, 5]), "shape [3, 4] does not expand to [3, 5]"),
-            ErrorSample::new("narrow", x()?, |x| x[0].narrow(1, 3, 2), "2 indices from 3 leave dim 1 of size 4"),
-            ErrorSample::new("select", x()?, |x| x[0].select(0, 3), "index 3 is outside dim 0 of size 3"),
-            ErrorSample::new("slice", x()?, |x| x[0].slice(0, Slice::from(..).step(0)), "a step other than 0"),
-            ErrorSample::new("squeeze", x()?, |x| x[0].squeeze(1), "has size 4, expected 1"),
-            ErrorSample::new(
-                "unfold",
-                x()?,
-                |x| x[0].unfold(1, 5, 1),
-                "windows of 5 every 1 do not fit dim 1 of size 4",
-            ),
-        ])
-    }
-}
-
-#[cfg(feature = "samples")]
-pub(crate) use declared::{error_samples, samples};

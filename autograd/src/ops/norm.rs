@@ -101,6 +101,15 @@ impl Op for RmsNorm {
 impl Var {
     /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dims; see [`Tensor::layer_norm`].
     /// Gradient: one pass of the fused kernel gives those of `x`, `weight` and `bias`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, weight] = [Tensor::new([1.0f64, 3.0], &Device::Cpu)?, Tensor::new([1.0f64, 1.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|v| v[0].layer_norm(Some(&v[1]), None, 0.0)?.sum(.., false), &[x, weight])?;
+    /// assert_eq!((y.item::<f64>()?, grads[1].to_vec::<f64>()?), (0.0, vec![-1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn layer_norm(&self, weight: Option<&Var>, bias: Option<&Var>, eps: f64) -> Result<Var> {
         let over = &self.shape()[self.rank().saturating_sub(weight.or(bias).map_or(1, Var::rank))..];
@@ -109,6 +118,15 @@ impl Var {
 
     /// As [`Var::layer_norm`], over last dims whose sizes are given; see [`Tensor::layer_norm_over`].
     /// Gradient: as [`Var::layer_norm`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, weight] = [Tensor::new([[1.0f64], [3.0]], &Device::Cpu)?, Tensor::new([[1.0f64], [1.0]], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|v| v[0].layer_norm_over([2, 1], Some(&v[1]), None, 0.0)?.sum(.., false), &[x, weight])?;
+    /// assert_eq!((y.item::<f64>()?, grads[1].to_vec::<f64>()?), (0.0, vec![-1.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn layer_norm_over(&self, over: impl Sizes, weight: Option<&Var>, bias: Option<&Var>, eps: f64) -> Result<Var> {
         let over = Shape::new(over.sizes())?;
@@ -120,6 +138,15 @@ impl Var {
 
     /// `x / sqrt(mean(x^2) + eps) * weight` over the last dims; see [`Tensor::rms_norm`].
     /// Gradient: one pass of the fused kernel gives those of `x` and `weight`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, weight] = [Tensor::new([2.0f64, -2.0], &Device::Cpu)?, Tensor::new([1.0f64, 1.0], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|v| v[0].rms_norm(Some(&v[1]), 0.0)?.sum(.., false), &[x, weight])?;
+    /// assert_eq!((y.item::<f64>()?, grads[1].to_vec::<f64>()?), (0.0, vec![1.0, -1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rms_norm(&self, weight: Option<&Var>, eps: f64) -> Result<Var> {
         let over = &self.shape()[self.rank().saturating_sub(weight.map_or(1, Var::rank))..];
@@ -128,6 +155,15 @@ impl Var {
 
     /// As [`Var::rms_norm`], over last dims whose sizes are given; see [`Tensor::rms_norm_over`].
     /// Gradient: as [`Var::rms_norm`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let [x, weight] = [Tensor::new([[2.0f64], [-2.0]], &Device::Cpu)?, Tensor::new([[1.0f64], [1.0]], &Device::Cpu)?];
+    /// let (y, grads) = value_and_grad(|v| v[0].rms_norm_over([2, 1], Some(&v[1]), 0.0)?.sum(.., false), &[x, weight])?;
+    /// assert_eq!((y.item::<f64>()?, grads[1].to_vec::<f64>()?), (0.0, vec![1.0, -1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rms_norm_over(&self, over: impl Sizes, weight: Option<&Var>, eps: f64) -> Result<Var> {
         let mut inputs = vec![self];

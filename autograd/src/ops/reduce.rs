@@ -25,6 +25,15 @@ impl Var {
     /// The sum over some dims; see [`Tensor::sum`].
     ///
     /// Gradient: `dy` to every element.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].sum(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (6.0, vec![1.0; 3]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn sum(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         let (shape, dims) = (*self.shape(), dims.into());
@@ -36,6 +45,15 @@ impl Var {
     /// The mean over some dims; see [`Tensor::mean`].
     ///
     /// Gradient: `dy / n` to every element.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].mean(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (2.0, vec![0.5; 2]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn mean(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         let (shape, dims) = (*self.shape(), dims.into());
@@ -49,6 +67,15 @@ impl Var {
     ///
     /// Gradient: `dy` times the product of all other elements, which is found without division: it is right for any
     /// number of zeros, in every order.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([2.0f64, 3.0, 0.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].prod(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (0.0, vec![0.0, 0.0, 6.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn prod(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         let (shape, dims) = (*self.shape(), dims.into());
@@ -80,6 +107,15 @@ impl Var {
     /// The greatest element over some dims; see [`Tensor::max`].
     ///
     /// Gradient: `dy`, shared evenly among equal greatest elements, as `torch.amax` does.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].max(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 0.5, 0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn max(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         self.extreme("max", dims.into(), |x, dims| x.max(dims, keepdim))
@@ -88,6 +124,15 @@ impl Var {
     /// The least element over some dims; see [`Tensor::min`].
     ///
     /// Gradient: `dy`, shared evenly among equal least elements, as `torch.amin` does.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].min(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (1.0, vec![1.0, 0.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn min(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         self.extreme("min", dims.into(), |x, dims| x.min(dims, keepdim))
@@ -110,6 +155,15 @@ impl Var {
     /// The greatest element along a dim, and its index; see [`Tensor::max_with_index`].
     ///
     /// Gradient: `dy` to the element chosen.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| Ok(x[0].max_with_index(0, false)?.0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (3.0, vec![0.0, 1.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn max_with_index(&self, dim: isize, keepdim: bool) -> Result<(Var, Tensor)> {
         self.at_index("max_with_index", self.value().max_with_index(dim, keepdim), dim)
@@ -118,6 +172,15 @@ impl Var {
     /// The least element along a dim, and its index; see [`Tensor::min_with_index`].
     ///
     /// Gradient: `dy` to the element chosen.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0, 1.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| Ok(x[0].min_with_index(0, false)?.0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (1.0, vec![1.0, 0.0, 0.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn min_with_index(&self, dim: isize, keepdim: bool) -> Result<(Var, Tensor)> {
         self.at_index("min_with_index", self.value().min_with_index(dim, keepdim), dim)
@@ -137,24 +200,56 @@ impl Var {
     }
 
     /// The index of the greatest element; see [`Tensor::argmax`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([1.0f64, 3.0, 3.0], &Device::Cpu)?);
+    /// assert_eq!(x.argmax(0, false)?.item::<i64>()?, 1);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn argmax(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Tensor> {
         self.value().argmax(dims, keepdim)
     }
 
     /// The index of the least element; see [`Tensor::argmin`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([1.0f64, 3.0, 3.0], &Device::Cpu)?);
+    /// assert_eq!(x.argmin(0, false)?.item::<i64>()?, 0);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn argmin(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Tensor> {
         self.value().argmin(dims, keepdim)
     }
 
     /// Whether any element is true; see [`Tensor::any`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([0.0f64, 3.0], &Device::Cpu)?);
+    /// assert!(x.any(0, false)?.item::<bool>()?);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn any(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Tensor> {
         self.value().any(dims, keepdim)
     }
 
     /// Whether all elements are true; see [`Tensor::all`].
+    ///
+    /// ```
+    /// # use chainrule_autograd::Var;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Var::from(Tensor::new([0.0f64, 3.0], &Device::Cpu)?);
+    /// assert!(!x.all(0, false)?.item::<bool>()?);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn all(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Tensor> {
         self.value().all(dims, keepdim)

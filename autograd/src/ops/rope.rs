@@ -9,6 +9,17 @@ impl Var {
     /// Pairs of elements turned by an angle that grows with the position; see [`Tensor::rope`].
     ///
     /// Gradient: dy turned back.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{DType, Device, Rope, Tensor};
+    /// let (cos, sin) = Tensor::rope_tables(2, 2, 10000.0, DType::F64, &Device::Cpu)?;
+    /// let x = Tensor::new([[1.0f64, 0.0], [1.0, 0.0]], &Device::Cpu)?;
+    /// // Position 1 is turned by one radian, and so is its gradient, backwards.
+    /// let (y, dx) = value_and_grad(|x| x[0].rope(&cos, &sin, &Rope::default())?.select(0, 1)?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (1f64.cos(), vec![0.0, 0.0, 1f64.cos(), -1f64.sin()]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rope(&self, cos: &Tensor, sin: &Tensor, options: &Rope) -> Result<Var> {
         let back = Rope { inverse: !options.inverse, ..options.clone() };

@@ -9,6 +9,15 @@ impl Var {
     /// The sums of all elements up to each one along a dim; see [`Tensor::cumsum`](chainrule_tensor::Tensor::cumsum).
     ///
     /// Gradient: the sums of `dy` from each element on.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].cumsum(0)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (10.0, vec![3.0, 2.0, 1.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn cumsum(&self, dim: isize) -> Result<Var> {
         let rule = move |pull: &Pull<'_>| Ok([pull.when(0, || pull.dy()?.flip(dim)?.cumsum(dim)?.flip(dim))?]);
@@ -19,6 +28,18 @@ impl Var {
     ///
     /// Gradient: `dx_k = p_k r_k` with the product `p_k` of the elements before `k` and
     /// `r_k = dy_k + x_(k+1) r_(k+1)`, right for any number of zeros, in every order.
+    ///
+    /// # Differences
+    /// PyTorch divides by `x_k`, so that a NaN or an infinity spoils its own derivative too.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([2.0f64, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].cumprod(0)?.sum(.., false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (8.0, vec![4.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn cumprod(&self, dim: isize) -> Result<Var> {
         let x = self.save();

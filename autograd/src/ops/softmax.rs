@@ -8,6 +8,15 @@ use crate::record::record_keeping_output;
 impl Var {
     /// `exp(x) / sum exp(x)` over one dim; see [`Tensor::softmax`](chainrule_tensor::Tensor::softmax).
     /// Gradient: `y (dy - sum(y dy))`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([0.0f64, 0.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].softmax(0)?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (0.5, vec![0.25, -0.25]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn softmax(&self, dim: isize) -> Result<Var> {
         let rule = move |pull: &crate::Pull<'_>| {
@@ -21,6 +30,15 @@ impl Var {
 
     /// `x - ln sum exp(x)` over one dim; see [`Tensor::log_softmax`](chainrule_tensor::Tensor::log_softmax).
     /// Gradient: `dy - exp(y) sum(dy)`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([0.0f64, 0.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].log_softmax(0)?.select(0, 0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (-std::f64::consts::LN_2, vec![0.5, -0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn log_softmax(&self, dim: isize) -> Result<Var> {
         let rule = move |pull: &crate::Pull<'_>| {

@@ -10,6 +10,15 @@ impl Var {
     /// The variance over some dims; see [`Tensor::var`](chainrule_tensor::Tensor::var).
     ///
     /// Gradient: `2 dy (x - mean) / max(0, n - correction)`.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].var(0, 1.0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (2.0, vec![-2.0, 2.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn var(&self, dims: impl Into<Dims>, correction: f64, keepdim: bool) -> Result<Var> {
         let dims = dims.into();
@@ -25,6 +34,15 @@ impl Var {
     /// The standard deviation over some dims; see [`Tensor::std`](chainrule_tensor::Tensor::std).
     ///
     /// Gradient: that of the variance times `dy / 2y`; 0 where `y` is 0, as in PyTorch.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].std(0, 0.0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (1.0, vec![-0.5, 0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn std(&self, dims: impl Into<Dims>, correction: f64, keepdim: bool) -> Result<Var> {
         let dims = dims.into();
@@ -57,6 +75,15 @@ impl Var {
     ///
     /// Gradient: `dy sign(x) (|x| / y)^(p-1)`; 0 where `y` is 0, and for `p = 0`. For infinite orders `dy sign(x)`, shared
     /// evenly among the elements whose absolute value is the norm.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([6.0f64, 8.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].norm(2.0, 0, false)?.mul(10.0), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (100.0, vec![6.0, 8.0]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn norm(&self, p: f64, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         let dims = dims.into();
@@ -95,6 +122,15 @@ impl Var {
     /// [`Tensor::logsumexp`](chainrule_tensor::Tensor::logsumexp).
     ///
     /// Gradient: `dy exp(x - y)`, the softmax.
+    ///
+    /// ```
+    /// # use chainrule_autograd::value_and_grad;
+    /// # use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([0.0f64, 0.0], &Device::Cpu)?;
+    /// let (y, dx) = value_and_grad(|x| x[0].logsumexp(0, false), &[x])?;
+    /// assert_eq!((y.item::<f64>()?, dx[0].to_vec::<f64>()?), (std::f64::consts::LN_2, vec![0.5, 0.5]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn logsumexp(&self, dims: impl Into<Dims>, keepdim: bool) -> Result<Var> {
         let dims = dims.into();

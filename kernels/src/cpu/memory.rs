@@ -6,6 +6,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
@@ -106,8 +107,9 @@ impl CpuMemory {
         if len_bytes == 0 {
             return Ok(CpuMemory { block: None, len_bytes });
         }
-        let mut pool = pool();
-        let out_of_memory = |live_bytes| Error::new(ErrorKind::OutOfMemory { requested_bytes: len_bytes, live_bytes });
+        let (mut pool, location) = (pool(), Location::caller());
+        let out_of_memory =
+            |live_bytes| Error::new(ErrorKind::OutOfMemory { requested_bytes: len_bytes, live_bytes }).at(location);
         let Some(class) = size_class(len_bytes) else { return Err(out_of_memory(pool.stats.live_bytes)) };
         let block = match pool.free.get_mut(&class).and_then(Vec::pop) {
             Some(block) => {

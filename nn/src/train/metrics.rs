@@ -32,8 +32,11 @@ impl MetricsCsv {
             if lines.next() != Some(header.as_str()) {
                 return Err(Error::format(format!("{}: expected the columns {header}", path.display())));
             }
+            // A row that a full disk cut short may begin with the digits of an earlier step.
             let is_kept = |line: &&str| {
-                line.split(',').next().and_then(|step| step.parse().ok()).is_some_and(|step: u64| step <= last)
+                let mut cells = line.split(',');
+                let step = cells.next().and_then(|step| step.parse().ok());
+                cells.count() + 1 == columns.len() && step.is_some_and(|step: u64| step <= last)
             };
             for line in lines.filter(is_kept) {
                 text += line;

@@ -130,6 +130,13 @@ impl Tensor {
 
     /// `x` above 0, `slope * x` elsewhere.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([-2.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.leaky_relu(0.25)?.to_vec::<f64>()?, [-0.5, 2.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.nn.functional.leaky_relu`.
     #[track_caller]
     pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
@@ -137,6 +144,13 @@ impl Tensor {
     }
 
     /// `x` above 0, `alpha (e^x - 1)` elsewhere.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([0.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.elu(1.5)?.to_vec::<f64>()?, [0.0, 2.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: Clevert et al., Exponential Linear Units (2015); `torch.nn.functional.elu`.
     #[track_caller]

@@ -190,24 +190,52 @@ impl Tensor {
     }
 
     /// `a - x`, with `a` a number: [`Tensor::sub`] with the number on the left.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.rsub(10.0)?.to_vec::<f64>()?, [9.0, 8.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rsub<'a>(&self, left: impl Into<Arg<'a>>) -> Result<Tensor> {
         Tensor::binary(BinaryOp::Sub, left.into(), self.into())
     }
 
     /// `a / x`, with `a` a number: [`Tensor::div`] with the number on the left.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.rdiv(6.0)?.to_vec::<f64>()?, [6.0, 3.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rdiv<'a>(&self, left: impl Into<Arg<'a>>) -> Result<Tensor> {
         Tensor::binary(BinaryOp::Div, left.into(), self.into())
     }
 
     /// `a^x`, with `a` a number: [`Tensor::pow`] with the number on the left.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 3.0], &Device::Cpu)?;
+    /// assert_eq!(x.rpow(2.0)?.to_vec::<f64>()?, [2.0, 8.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn rpow<'a>(&self, left: impl Into<Arg<'a>>) -> Result<Tensor> {
         Tensor::binary(BinaryOp::Pow, left.into(), self.into())
     }
 
     /// `x + weight (end - x)`.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64, 6.0], &Device::Cpu)?];
+    /// assert_eq!(a.lerp(&b, 0.5)?.to_vec::<f64>()?, [2.0, 4.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.lerp`.
     #[track_caller]
@@ -216,6 +244,13 @@ impl Tensor {
     }
 
     /// `x + value a b`.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let [a, b] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([3.0f64, 6.0], &Device::Cpu)?];
+    /// assert_eq!(a.addcmul(&a, &b, 0.5)?.to_vec::<f64>()?, [2.5, 8.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.addcmul`.
     #[track_caller]
@@ -247,6 +282,13 @@ impl Tensor {
     ///
     /// # Errors
     /// A mask that is not bool, or does not broadcast to this shape.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.masked_fill(&x.gt(1.0)?, 7.0)?.to_vec::<f64>()?, [1.0, 7.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.masked_fill`.
     #[track_caller]

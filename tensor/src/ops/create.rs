@@ -2,7 +2,7 @@
 
 use chainrule_kernels::{Scalar, copy};
 
-use crate::{DType, Device, Element, Error, Result, Shape, Sizes, Tensor};
+use crate::{DType, Device, Element, Error, ErrorKind, Result, Shape, Sizes, Tensor};
 
 impl Tensor {
     /// A tensor of a number, an array, or a nested array.
@@ -22,6 +22,13 @@ impl Tensor {
 
     /// Every element `value`, converted to `dtype`.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::full([2], 7, DType::F32, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [7.0, 7.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.full`.
     #[track_caller]
     pub fn full(shape: impl Sizes, value: impl Into<Scalar>, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -31,6 +38,13 @@ impl Tensor {
 
     /// Every element 0.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::zeros([2], DType::F32, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.zeros`.
     #[track_caller]
     pub fn zeros(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -39,6 +53,13 @@ impl Tensor {
 
     /// Every element 1.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::ones([2], DType::I64, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<i64>()?, [1, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.ones`.
     #[track_caller]
     pub fn ones(shape: impl Sizes, dtype: DType, device: &Device) -> Result<Tensor> {
@@ -46,18 +67,39 @@ impl Tensor {
     }
 
     /// Zeros of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.zeros_like()?.to_vec::<f64>()?, [0.0, 0.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Tensor> {
         Tensor::zeros(self.shape(), self.dtype(), &self.device())
     }
 
     /// Ones of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([5.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.ones_like()?.to_vec::<f64>()?, [1.0, 1.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn ones_like(&self) -> Result<Tensor> {
         Tensor::ones(self.shape(), self.dtype(), &self.device())
     }
 
     /// `value` in this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// assert_eq!(x.full_like(7)?.to_vec::<f64>()?, [7.0, 7.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         Tensor::full(self.shape(), value, self.dtype(), &self.device())
@@ -92,11 +134,11 @@ impl Tensor {
             let distance =
                 if step > 0 { i128::from(end) - i128::from(start) } else { i128::from(start) - i128::from(end) };
             let count = count("arange", distance.max(0) as f64, step.unsigned_abs() as f64)?;
-            let values: Vec<i64> = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect();
+            let values = numbers("arange", count, |i| start.wrapping_add((i as i64).wrapping_mul(step)))?;
             return Tensor::from_vec(values, [count], device);
         }
         let count = count("arange", ((to - from) / by).max(0.0), 1.0)?;
-        let values: Vec<f32> = (0..count).map(|i| (from + i as f64 * by) as f32).collect();
+        let values = numbers("arange", count, |i| (from + i as f64 * by) as f32)?;
         Tensor::from_vec(values, [count], device)
     }
 
@@ -104,28 +146,46 @@ impl Tensor {
     ///
     /// The second half is counted back from `end`, so that the last element is `end` exactly.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// assert_eq!(Tensor::linspace(0.0, 1.0, 5, &Device::Cpu)?.to_vec::<f32>()?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.linspace`.
     #[track_caller]
     pub fn linspace(start: f64, end: f64, count: usize, device: &Device) -> Result<Tensor> {
         let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
         let value =
             |i: usize| if 2 * i < count { start + i as f64 * step } else { end - (count - 1 - i) as f64 * step };
-        let values: Vec<f32> = (0..count).map(|i| if count == 1 { start } else { value(i) } as f32).collect();
+        let values = numbers("linspace", count, |i| if count == 1 { start } else { value(i) } as f32)?;
         Tensor::from_vec(values, [count], device)
     }
 
     /// The `rows x cols` matrix with ones on its diagonal.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// assert_eq!(Tensor::eye(2, 3, DType::I64, &Device::Cpu)?.to_vec::<i64>()?, [1, 0, 0, 0, 1, 0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.eye`.
     #[track_caller]
     pub fn eye(rows: usize, cols: usize, dtype: DType, device: &Device) -> Result<Tensor> {
-        Shape::new(&[rows, cols])?;
-        let mut values = vec![0.0f32; rows * cols];
-        (0..rows.min(cols)).for_each(|i| values[i * cols + i] = 1.0);
+        let shape = Shape::new(&[rows, cols])?;
+        let values = numbers("eye", shape.elements(), |i| f32::from(u8::from(i / cols == i % cols)))?;
         Tensor::from_vec(values, [rows, cols], device)?.to_dtype(dtype)
     }
 
     /// The elements on and below diagonal `shift` of the last two dims; zeros above.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2], [3, 4]], &Device::Cpu)?;
+    /// assert_eq!(x.tril(0)?.to_vec::<i64>()?, [1, 0, 3, 4]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.tril`.
     #[track_caller]
@@ -134,6 +194,13 @@ impl Tensor {
     }
 
     /// The elements on and above diagonal `shift` of the last two dims; zeros below.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[1i64, 2], [3, 4]], &Device::Cpu)?;
+    /// assert_eq!(x.triu(1)?.to_vec::<i64>()?, [0, 2, 0, 0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.triu`.
     #[track_caller]
@@ -158,6 +225,15 @@ impl Tensor {
     /// # Errors
     /// Inputs that are not 1-d.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let [x, y] = [Tensor::new([1i64, 2], &Device::Cpu)?, Tensor::new([3i64, 4, 5], &Device::Cpu)?];
+    /// let grid = Tensor::meshgrid(&[&x, &y])?;
+    /// assert_eq!(grid[0].to_vec::<i64>()?, [1, 1, 1, 2, 2, 2]);
+    /// assert_eq!(grid[1].to_vec::<i64>()?, [3, 4, 5, 3, 4, 5]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.meshgrid` with `indexing="ij"`.
     #[track_caller]
     pub fn meshgrid(axes: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -169,6 +245,19 @@ impl Tensor {
         };
         axes.iter().enumerate().map(grid).collect()
     }
+}
+
+/// `count` numbers in host memory, or an error where there is no room: a vector alone would end the program.
+#[track_caller]
+fn numbers<T>(op: &'static str, count: usize, number: impl Fn(usize) -> T) -> Result<Vec<T>> {
+    let mut numbers = Vec::new();
+    if numbers.try_reserve_exact(count).is_err() {
+        let requested_bytes = count.saturating_mul(size_of::<T>());
+        let live_bytes = Device::Cpu.memory_stats().live_bytes;
+        return Err(Error::new(ErrorKind::OutOfMemory { requested_bytes, live_bytes }).in_op(op));
+    }
+    numbers.extend((0..count).map(number));
+    Ok(numbers)
 }
 
 /// `ceil(distance / step)` as a number of elements.

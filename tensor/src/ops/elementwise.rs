@@ -142,6 +142,14 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices, a dtype the op is not defined for, two numbers.
+    ///
+    /// ```
+    /// use chainrule_tensor::{BinaryOp, Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let y = Tensor::binary(BinaryOp::Pow, (&x).into(), 2.into())?;
+    /// assert_eq!(y.to_vec::<f64>()?, [1.0, 4.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn binary(op: BinaryOp, a: Arg<'_>, b: Arg<'_>) -> Result<Tensor> {
         let args = [a, b];
@@ -199,6 +207,15 @@ impl Tensor {
     }
 
     /// `a + b`, written into `a` where nothing else uses its buffer: how gradients are summed.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1.0f64, 2.0], &Device::Cpu)?;
+    /// let kept = x.clone();
+    /// assert_eq!(Tensor::add_owned(x, &kept)?.to_vec::<f64>()?, [2.0, 4.0]);
+    /// assert_eq!(kept.to_vec::<f64>()?, [1.0, 2.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn add_owned(a: Tensor, b: &Tensor) -> Result<Tensor> {
         Tensor::binary_owned(BinaryOp::Add, a, b.into())

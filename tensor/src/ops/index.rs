@@ -153,6 +153,14 @@ impl Tensor {
     /// # Errors
     /// A shape that does not fit the ids; ids that are no integers or not below `rows`.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let dy = Tensor::new([[1.0f32], [2.0], [4.0]], &Device::Cpu)?;
+    /// let ids = Tensor::new([2u32, 0, 2], &Device::Cpu)?;
+    /// assert_eq!(dy.embedding_backward(&ids, 3, None)?.to_vec::<f32>()?, [2.0, 0.0, 5.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.ops.aten.embedding_dense_backward`.
     #[track_caller]
     pub fn embedding_backward(&self, ids: &Tensor, rows: usize, padding: Option<usize>) -> Result<Tensor> {

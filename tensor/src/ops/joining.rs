@@ -6,6 +6,13 @@ use crate::{DType, Error, Result, Shape, Slice, Tensor, resolve_dim};
 
 impl Tensor {
     /// A row-major copy in a buffer of its own.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert!(!x.copy()?.shares_buffer(&x));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     #[track_caller]
     pub fn copy(&self) -> Result<Tensor> {
         Tensor::build(&self.device(), self.dtype(), *self.shape(), |y| copy::copy(self.view(), self.shape(), y))
@@ -101,6 +108,13 @@ impl Tensor {
     /// # Errors
     /// No tensors, or different shapes, dtypes or devices.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert_eq!(Tensor::stack(&[&x, &x], 1)?.to_vec::<i64>()?, [1, 1, 2, 2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.stack`.
     #[track_caller]
     pub fn stack(tensors: &[&Tensor], dim: isize) -> Result<Tensor> {
@@ -117,6 +131,13 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not add up to the size of the dim.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.split(&[1, 2], 0)?[1].to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.split` with a list.
     #[track_caller]
@@ -139,6 +160,13 @@ impl Tensor {
     ///
     /// # Errors
     /// A count of 0.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.chunk(2, 0)?[1].to_vec::<i64>()?, [3]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.chunk`.
     #[track_caller]
@@ -193,6 +221,13 @@ impl Tensor {
     /// # Errors
     /// More pairs than dims, or more taken away than there are.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2], &Device::Cpu)?;
+    /// assert_eq!(x.pad(&[(2, -1)], 0)?.to_vec::<i64>()?, [0, 0, 1]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.nn.functional.pad` with `mode="constant"`.
     #[track_caller]
     pub fn pad(&self, pads: &[(isize, isize)], value: impl Into<Scalar>) -> Result<Tensor> {
@@ -203,13 +238,15 @@ impl Tensor {
         let (mut shape, mut corner) = (*self.shape(), vec![0usize; self.rank()]);
         for (&(before, after), dim) in pads.iter().zip((0..self.rank()).rev()) {
             let size = self.shape()[dim] as isize;
-            let (start, end) = ((-before).max(0), size + after.min(0));
-            if start > end || size + before + after < 0 {
+            let (start, end) = (before.saturating_neg().max(0), size.saturating_add(after.min(0)));
+            // Two pads of the largest number add up to more than it.
+            let padded = size as i128 + before as i128 + after as i128;
+            if start > end || padded < 0 {
                 let message = format!("({before}, {after}) takes more than dim {dim} of {} has", self.shape());
                 return Err(Error::shape("pad", message));
             }
             inner = inner.narrow(dim as isize, start as usize, (end - start) as usize)?;
-            shape = shape.with(dim, (size + before + after) as usize);
+            shape = shape.with(dim, padded.try_into().unwrap_or(usize::MAX));
             corner[dim] = before.max(0) as usize;
         }
         let shape = Shape::new(&shape)?;
@@ -222,6 +259,13 @@ impl Tensor {
     }
 
     /// The elements moved `shift` places along a dim; those that leave at one end come in at the other.
+    ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([1i64, 2, 3], &Device::Cpu)?;
+    /// assert_eq!(x.roll(1, 0)?.to_vec::<i64>()?, [3, 1, 2]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.roll`.
     #[track_caller]

@@ -146,6 +146,13 @@ impl Tensor {
     /// # Errors
     /// Sizes that are not those of the last dims.
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([[2.0f64], [-2.0]], &Device::Cpu)?;
+    /// assert_eq!(x.rms_norm_over([2, 1], None, 0.0)?.to_vec::<f64>()?, [1.0, -1.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.nn.functional.rms_norm`.
     #[track_caller]
     pub fn rms_norm_over(&self, over: impl Sizes, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {

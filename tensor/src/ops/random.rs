@@ -50,6 +50,13 @@ impl Tensor {
     /// # Errors
     /// A dtype that is no float; bounds that are not finite or the wrong way round.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Rng, Tensor};
+    /// let x = Tensor::uniform([100], -2.0, 3.0, DType::F32, &Device::Cpu, &mut Rng::seed(1))?;
+    /// assert!(x.to_vec::<f32>()?.iter().all(|x| (-2.0..3.0).contains(x)));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.Tensor.uniform_`.
     #[track_caller]
     pub fn uniform(
@@ -71,6 +78,13 @@ impl Tensor {
     ///
     /// # Errors
     /// A dtype that is no float; a deviation below 0.
+    ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Rng, Tensor};
+    /// let x = Tensor::normal([2], 5.0, 0.0, DType::F32, &Device::Cpu, &mut Rng::seed(1))?;
+    /// assert_eq!(x.to_vec::<f32>()?, [5.0, 5.0]);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
     ///
     /// Source: `torch.normal`.
     #[track_caller]

@@ -245,6 +245,14 @@ impl Tensor {
 
     /// The least element along a dim and its index (i64), the first of several; see [`Tensor::max_with_index`].
     ///
+    /// ```
+    /// use chainrule_tensor::{Device, Tensor};
+    /// let x = Tensor::new([3.0f32, 1.0, 1.0], &Device::Cpu)?;
+    /// let (least, index) = x.min_with_index(0, false)?;
+    /// assert_eq!((least.item::<f32>()?, index.item::<i64>()?), (1.0, 1));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: `torch.min` with a dim.
     #[track_caller]
     pub fn min_with_index(&self, dim: isize, keepdim: bool) -> Result<(Tensor, Tensor)> {

@@ -84,6 +84,13 @@ impl Tensor {
     /// # Errors
     /// An odd number of elements.
     ///
+    /// ```
+    /// use chainrule_tensor::{DType, Device, Tensor};
+    /// let (cos, sin) = Tensor::rope_tables(2, 2, 10000.0, DType::F64, &Device::Cpu)?;
+    /// assert_eq!((cos.to_vec::<f64>()?, sin.to_vec::<f64>()?), (vec![1.0, 1f64.cos()], vec![0.0, 1f64.sin()]));
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
     /// Source: Su et al., "RoFormer" (2021), section 3.2.2.
     #[track_caller]
     pub fn rope_tables(
