@@ -92,7 +92,7 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
     let (max, log_sum) = (args.output::<E::Compute>(1), args.output::<E::Compute>(2));
     debug_assert_eq!((max.len(), log_sum.len(), total_weight.len()), (rows, rows, 1));
     let mut losses = vec![E::Compute::c(0.0); rows];
-    for_each_rows(rows, classes * COST, (&mut losses, max, log_sum), |range, losses, max, log_sum| {
+    for_each_rows(rows, classes * COST, (&mut losses, max, log_sum), &|range, losses, max, log_sum| {
         vectorized(
             #[inline(always)]
             || {

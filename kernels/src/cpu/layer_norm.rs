@@ -42,7 +42,7 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
         rstd.fill(E::Compute::c(f64::NAN));
         return Ok(());
     }
-    for_each_rows(rows, cols * 6, (y, mean, rstd), |range, y, mean, rstd| {
+    for_each_rows(rows, cols * 6, (y, mean, rstd), &|range, y, mean, rstd| {
         let mut scratch = vec![E::Compute::c(0.0); cols];
         vectorized(
             #[inline(always)]
@@ -91,7 +91,7 @@ fn backward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()>
     let dx = args.output::<E>(0);
     debug_assert_eq!(dx.len(), params.rows as usize * cols);
     let n_sums = cols * (usize::from(has_dweight) + usize::from(has_dbias));
-    let sums = for_each_rows_summed(dx, cols, n_sums, |first, dx, sums| {
+    let sums = for_each_rows_summed(dx, cols, n_sums, &|first, dx, sums| {
         let mut scratch = vec![E::Compute::c(0.0); 3 * cols];
         let (dweight, dbias) = sums.split_at_mut(if has_dweight { cols } else { 0 });
         vectorized(

@@ -37,7 +37,7 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
         rstd.fill(E::Compute::c(f64::NAN));
         return Ok(());
     }
-    for_each_rows(rows, cols * 4, (y, rstd, &mut []), |range, y, rstd, _| {
+    for_each_rows(rows, cols * 4, (y, rstd, &mut []), &|range, y, rstd, _| {
         let mut scratch = vec![E::Compute::c(0.0); cols];
         vectorized(
             #[inline(always)]
@@ -64,7 +64,7 @@ fn backward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()>
     let weight = widened_or((params.has_weight != 0).then(|| args.input::<E>(3)), cols, E::Compute::c(1.0));
     let dx = args.output::<E>(0);
     debug_assert_eq!(dx.len(), params.rows as usize * cols);
-    let sums = for_each_rows_summed(dx, cols, if has_dweight { cols } else { 0 }, |first, dx, dweight| {
+    let sums = for_each_rows_summed(dx, cols, if has_dweight { cols } else { 0 }, &|first, dx, dweight| {
         let mut scratch = vec![E::Compute::c(0.0); 3 * cols];
         vectorized(
             #[inline(always)]

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::parallel;
 use super::real::Real;
 use super::scratch::Scratch;
@@ -134,7 +132,7 @@ pub(crate) fn for_each_rows<A: Send, B: Send>(
     rows: usize,
     cost: usize,
     outputs: (&mut [A], &mut [B], &mut [B]),
-    f: impl Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Send + Sync,
+    f: &(dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Sync),
 ) {
     let (mut a, mut b, mut c) = outputs;
     let per_task = parallel::items_per_chunk(rows, cost);
@@ -148,7 +146,7 @@ pub(crate) fn for_each_rows<A: Send, B: Send>(
         let n = last - first;
         tasks.push((first..last, take(&mut a, n * a_len), take(&mut b, n * b_len), take(&mut c, n * c_len)));
     }
-    tasks.into_par_iter().for_each(|(range, a, b, c)| f(range, a, b, c));
+    parallel::for_each_item(&mut tasks, |_, (range, a, b, c)| f(range.clone(), a, b, c));
 }
 
 /// Splits off the first `n` elements, or what there is.
@@ -163,7 +161,7 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
     out: &mut [E],
     cols: usize,
     n_sums: usize,
-    f: impl Fn(usize, &mut [E], &mut [E::Compute]) + Send + Sync,
+    f: &(dyn Fn(usize, &mut [E], &mut [E::Compute]) + Sync),
 ) -> Result<Vec<E::Compute>> {
     let zero = E::Compute::c(0.0);
     if cols == 0 || out.is_empty() {
@@ -189,10 +187,8 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
         return Ok(total);
     }
     let mut partial = Scratch::zeroed(rows.div_ceil(per_block) * n_sums)?;
-    out.par_chunks_mut(per_block * cols)
-        .zip(partial.par_chunks_mut(n_sums))
-        .enumerate()
-        .for_each(|(index, (out, total))| block(index, out, total));
+    let mut blocks: Vec<_> = out.chunks_mut(per_block * cols).zip(partial.chunks_mut(n_sums)).collect();
+    parallel::for_each_item(&mut blocks, |index, (out, total)| block(index, out, total));
     vectorized(
         #[inline(always)]
         || {

@@ -158,7 +158,7 @@ fn for_each_tile<C: Real>(
             column += width;
         }
     };
-    for_each_rows(a.len().max(b.len()), len * COST, (&mut [], a, b), tile);
+    for_each_rows(a.len().max(b.len()), len * COST, (&mut [], a, b), &tile);
 }
 
 /// Calls `f(o, row, out)` for each row `[o, l]` of `[outer, len, inner]`, where `row` is where its elements are.

@@ -18,7 +18,7 @@ use crate::{Bool, Compute, CpuArgs, Error, ErrorKind, Result, Stored, with_dtype
 /// Runs `f` on each block of outputs.
 fn blocks<S: Stored, O: Stored>(
     args: &mut CpuArgs<'_>,
-    f: impl Fn(&Block<'_, S>, &mut [O]) + Send + Sync,
+    f: &(dyn Fn(&Block<'_, S>, &mut [O]) + Sync),
 ) -> Result<()> {
     let params: ReduceParams = args.params();
     let plan = Plan {
@@ -53,14 +53,14 @@ fn no_integers(args: &CpuArgs<'_>) -> Result<()> {
 pub(crate) fn sum(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, |x, y| store(y, x.fold_plain(Sum))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, &|x, y| store(y, x.fold_plain(Sum))), else no_integers(args)),
     )
 }
 
 pub(crate) fn prod(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, |x, y| store(y, x.fold_plain(Product))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, &|x, y| store(y, x.fold_plain(Product))), else no_integers(args)),
     )
 }
 
@@ -68,27 +68,27 @@ pub(crate) fn mean(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, _) = count_and_argument(args);
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, means(x, n))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, means(x, n))), else no_integers(args)),
     )
 }
 
 pub(crate) fn max(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, |x, y| store(y, x.fold_plain(Greatest))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, &|x, y| store(y, x.fold_plain(Greatest))), else no_integers(args)),
     )
 }
 
 pub(crate) fn min(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, |x, y| store(y, x.fold_plain(Least))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, &|x, y| store(y, x.fold_plain(Least))), else no_integers(args)),
     )
 }
 
 pub(crate) fn any(args: &mut CpuArgs<'_>) -> Result<()> {
     run_with_wide_inputs(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, |x, y| {
+        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, &|x, y| {
         y.iter_mut().zip(x.fold_plain(AnyTruth { wanted: true })).for_each(|(y, found)| *y = Bool(found));
     }), else no_integers(args))
     })
@@ -96,7 +96,7 @@ pub(crate) fn any(args: &mut CpuArgs<'_>) -> Result<()> {
 
 pub(crate) fn all(args: &mut CpuArgs<'_>) -> Result<()> {
     run_with_wide_inputs(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, |x, y| {
+        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, &|x, y| {
         y.iter_mut().zip(x.fold_plain(AnyTruth { wanted: false })).for_each(|(y, found)| *y = Bool(1 - found));
     }), else no_integers(args))
     })
@@ -104,7 +104,7 @@ pub(crate) fn all(args: &mut CpuArgs<'_>) -> Result<()> {
 
 pub(crate) fn argmax(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, |x, y| {
+        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, &|x, y| {
         store(y, x.fold(FirstEqual, &x.fold_plain(Greatest)));
     }), else no_integers(args))
     })
@@ -112,7 +112,7 @@ pub(crate) fn argmax(args: &mut CpuArgs<'_>) -> Result<()> {
 
 pub(crate) fn argmin(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, |x, y| {
+        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, &|x, y| {
         store(y, x.fold(FirstEqual, &x.fold_plain(Least)));
     }), else no_integers(args))
     })
@@ -122,21 +122,21 @@ pub(crate) fn norm(args: &mut CpuArgs<'_>) -> Result<()> {
     let (_, p) = count_and_argument(args);
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, norms(x, p))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, norms(x, p))), else no_integers(args)),
     )
 }
 
 pub(crate) fn logsumexp(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, logs_of_sums(x))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, logs_of_sums(x))), else no_integers(args)),
     )
 }
 
 pub(crate) fn var(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, correction) = count_and_argument(args);
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, variances(x, n, correction))),
+        with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, variances(x, n, correction))),
         else no_integers(args))
     })
 }
@@ -144,7 +144,7 @@ pub(crate) fn var(args: &mut CpuArgs<'_>) -> Result<()> {
 pub(crate) fn std(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, correction) = count_and_argument(args);
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| {
+        with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| {
         store(y, variances(x, n, correction).into_iter().map(Float::sqrt));
     }), else no_integers(args))
     })
