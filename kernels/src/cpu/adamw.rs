@@ -2,7 +2,7 @@
 
 use super::real::Real;
 use super::rows::{take, unsupported};
-use super::simd::vectorized;
+use super::simd::wide;
 use super::tensor_list::{BLOCK, for_each_block};
 use crate::adamw::AdamWParams;
 use crate::cpu::widen::run_widened;
@@ -82,7 +82,7 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
         }
     }
     for_each_block(blocks, |block| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 if params.amsgrad != 0 {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::parallel;
 use super::real::Real;
 use super::scratch::Scratch;
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::{DType, Error, ErrorKind, Result, Stored};
 
 /// How many partial sums a loop keeps: four of the widest vectors of `f32`, to hide the latency of an addition.
@@ -189,7 +189,7 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
     let mut partial = Scratch::zeroed(rows.div_ceil(per_block) * n_sums)?;
     let mut blocks: Vec<_> = out.chunks_mut(per_block * cols).zip(partial.chunks_mut(n_sums)).collect();
     parallel::for_each_item(&mut blocks, |index, (out, total)| block(index, out, total));
-    vectorized(
+    wide::<E::Compute, _>(
         #[inline(always)]
         || {
             for partial in partial.chunks_exact(n_sums) {

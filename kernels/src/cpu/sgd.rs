@@ -2,7 +2,7 @@
 
 use super::real::Real;
 use super::rows::{take, unsupported};
-use super::simd::vectorized;
+use super::simd::wide;
 use super::tensor_list::{BLOCK, for_each_block};
 use crate::cpu::widen::run_widened;
 use crate::sgd::SgdParams;
@@ -42,7 +42,7 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
         }
     }
     for_each_block(blocks, |block| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || if params.has_momentum != 0 { update_with_momentum(block, &params) } else { update(block, &params) },
         );

@@ -1,5 +1,7 @@
 //! Vector instructions chosen at run time.
 
+use crate::{Compute, DType};
+
 /// Runs `f` compiled for the widest vectors that this processor has.
 ///
 /// The closure, and what it calls through `#[inline(always)]`, is compiled three times: for AVX-512, for AVX2 and for the
@@ -23,6 +25,13 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
         }
     }
     f()
+}
+
+/// As [`vectorized`] if the arithmetic is in `f32`. The other types are not worth two more copies of the code: `f64` is
+/// there to check gradients.
+#[inline(always)]
+pub(crate) fn wide<C: Compute, R>(f: impl FnOnce() -> R) -> R {
+    if matches!(C::DTYPE, DType::F32) { vectorized(f) } else { f() }
 }
 
 #[cfg(target_arch = "x86_64")]

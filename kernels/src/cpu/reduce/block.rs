@@ -1,16 +1,13 @@
 //! The two ways through memory: along the reduced dims for each output, or along the outputs for each reduced element.
 
-use super::fold::Fold;
+use super::lines::{Lines, Loops};
 use crate::Stored;
 use crate::cpu::parallel::{GRAIN, for_each_part};
-use crate::cpu::strided::wide;
 use crate::dims::{Dims, Run};
 use std::ops::Range;
 
 /// Outputs that one block folds together: as accumulators they fit the first cache.
 pub(crate) const WIDTH: usize = 256;
-/// Independent accumulators along a row.
-const LANES: usize = 32;
 /// Elements of a row that are folded before the result goes into a pairwise cascade.
 const RUN: usize = 4096;
 /// Elements of a column that are folded before the result goes up a level.
@@ -73,13 +70,13 @@ impl<'a, S: Stored> Plan<'a, S> {
     }
 
     /// Folds elements `cols` of outputs `rows` into `accs`, on this thread.
-    fn fold_into<F: Fold<S>>(
+    fn fold_into<A: Copy>(
         &self,
-        fold: F,
-        given: &[F::Given],
+        fold: &dyn Loops<S, A>,
+        given: &[S::Compute],
         rows: Range<usize>,
         cols: Range<usize>,
-        accs: &mut [F::Acc],
+        accs: &mut [A],
     ) {
         let mut done = 0;
         for run in self.kept.runs(rows) {
@@ -96,11 +93,18 @@ impl<'a, S: Stored> Plan<'a, S> {
     }
 
     /// Folds the outputs of a run one after the other.
-    fn fold_rows<F: Fold<S>>(&self, fold: F, given: &[F::Given], run: Run, cols: Range<usize>, accs: &mut [F::Acc]) {
+    fn fold_rows<A: Copy>(
+        &self,
+        fold: &dyn Loops<S, A>,
+        given: &[S::Compute],
+        run: Run,
+        cols: Range<usize>,
+        accs: &mut [A],
+    ) {
         let is_line = self.reduced.rank() < 2 && (self.reduced.innermost().1 == 1 || cols.len() == 1);
         if is_line && (1..=RUN).contains(&cols.len()) {
             let start = run.offset + cols.start as isize;
-            return fold_lines(fold, given, Lines { x: self.x, start, stride: run.stride }, cols, accs);
+            return fold.fold_lines(given, Lines { x: self.x, start, stride: run.stride }, cols, accs);
         }
         for (j, (acc, &given)) in accs.iter_mut().zip(given).enumerate() {
             *acc = self.fold_row(fold, given, run.offset + j as isize * run.stride, cols.clone());
@@ -108,7 +112,7 @@ impl<'a, S: Stored> Plan<'a, S> {
     }
 
     /// Folds one output, in pieces of neighbours or pieces that are made such.
-    fn fold_row<F: Fold<S>>(&self, fold: F, given: F::Given, offset: isize, cols: Range<usize>) -> F::Acc {
+    fn fold_row<A: Copy>(&self, fold: &dyn Loops<S, A>, given: S::Compute, offset: isize, cols: Range<usize>) -> A {
         let mut total = Cascade::new(fold.start());
         let mut gathered = [S::default(); WIDTH];
         for run in self.reduced.runs(cols) {
@@ -118,15 +122,22 @@ impl<'a, S: Stored> Plan<'a, S> {
                 let start = offset + run.offset + first as isize * run.stride;
                 let (mut acc, cols) = ([fold.start()], run.first + first..run.first + first + len);
                 let lines = Lines { x: self.x, start, stride: run.stride }.as_neighbours(len, &mut gathered);
-                fold_lines(fold, &[given], lines, cols, &mut acc);
-                total.push(acc[0], |a, b| fold.merge(a, b));
+                fold.fold_lines(&[given], lines, cols, &mut acc);
+                total.push(acc[0], fold);
             }
         }
-        total.finish(fold.start(), |a, b| fold.merge(a, b))
+        total.finish(fold)
     }
 
     /// Folds the outputs of a run side by side, a strip of them at a time.
-    fn fold_columns<F: Fold<S>>(&self, fold: F, given: &[F::Given], run: Run, cols: Range<usize>, accs: &mut [F::Acc]) {
+    fn fold_columns<A: Copy>(
+        &self,
+        fold: &dyn Loops<S, A>,
+        given: &[S::Compute],
+        run: Run,
+        cols: Range<usize>,
+        accs: &mut [A],
+    ) {
         let strips = given.chunks(WIDTH).zip(accs.chunks_mut(WIDTH)).enumerate();
         for (strip, (given, accs)) in strips {
             let offset = run.offset + (strip * WIDTH) as isize * run.stride;
@@ -135,7 +146,14 @@ impl<'a, S: Stored> Plan<'a, S> {
     }
 
     /// Folds one strip. Three levels of accumulators keep the chains of additions short.
-    fn fold_strip<F: Fold<S>>(&self, fold: F, given: &[F::Given], strip: Run, cols: Range<usize>, accs: &mut [F::Acc]) {
+    fn fold_strip<A: Copy>(
+        &self,
+        fold: &dyn Loops<S, A>,
+        given: &[S::Compute],
+        strip: Run,
+        cols: Range<usize>,
+        accs: &mut [A],
+    ) {
         let width = accs.len();
         accs.fill(fold.start());
         let mut gathered = [S::default(); WIDTH];
@@ -149,20 +167,20 @@ impl<'a, S: Stored> Plan<'a, S> {
                 let lines = Lines { x: self.x, start, stride: strip.stride }.as_neighbours(width, &mut gathered);
                 let len = if strip.stride == 1 { (COLUMN_RUN - in_low).min(run.len - done) } else { 1 };
                 let first = run.first + done;
-                step_lines(fold, given, Lines { stride: run.stride, ..lines }, first..first + len, low);
+                fold.step_lines(given, Lines { stride: run.stride, ..lines }, first..first + len, low);
                 (done, in_low) = (done + len, in_low + len);
                 if in_low == COLUMN_RUN {
-                    flush(fold, low, middle);
+                    fold.flush(low, middle);
                     (in_low, in_middle) = (0, in_middle + 1);
                 }
                 if in_middle == COLUMN_RUN {
-                    flush(fold, middle, accs);
+                    fold.flush(middle, accs);
                     in_middle = 0;
                 }
             }
         }
-        flush(fold, low, middle);
-        flush(fold, middle, accs);
+        fold.flush(low, middle);
+        fold.flush(middle, accs);
     }
 }
 
@@ -173,11 +191,11 @@ impl<S: Stored> Block<'_, S> {
     }
 
     /// One pass over the block's elements: an accumulator per output.
-    pub(crate) fn fold<F: Fold<S>>(&self, fold: F, given: &[F::Given]) -> Vec<F::Acc> {
+    pub(crate) fn fold<A: Copy + Send + Sync>(&self, fold: &dyn Loops<S, A>, given: &[S::Compute]) -> Vec<A> {
         let (n, cols) = (self.rows.len(), self.plan.cols);
         let mut accs = vec![fold.start(); n * self.parts];
         let per_part = cols.div_ceil(self.parts);
-        let part = |index: usize, accs: &mut [F::Acc]| {
+        let part = |index: usize, accs: &mut [A]| {
             let cols = (index * per_part).min(cols)..((index + 1) * per_part).min(cols);
             self.plan.fold_into(fold, given, self.rows.clone(), cols, accs);
         };
@@ -190,7 +208,7 @@ impl<S: Stored> Block<'_, S> {
         while parts > 1 {
             let half = parts.div_ceil(2);
             let (front, back) = accs.split_at_mut(half * n);
-            flush(fold, &mut back[..(parts - half) * n], front);
+            fold.flush(&mut back[..(parts - half) * n], front);
             parts = half;
         }
         accs.truncate(n);
@@ -198,114 +216,9 @@ impl<S: Stored> Block<'_, S> {
     }
 
     /// One pass that needs nothing given.
-    pub(crate) fn fold_plain<F: Fold<S, Given = ()>>(&self, fold: F) -> Vec<F::Acc> {
-        self.fold(fold, &vec![(); self.rows.len()])
+    pub(crate) fn fold_plain<A: Copy + Send + Sync>(&self, fold: &dyn Loops<S, A>) -> Vec<A> {
+        self.fold(fold, &vec![S::Compute::default(); self.rows.len()])
     }
-}
-
-/// Slices of elements: the first begins at `start`, each further one `stride` on.
-#[derive(Clone, Copy)]
-struct Lines<'a, S> {
-    x: &'a [S],
-    start: isize,
-    stride: isize,
-}
-
-impl<'a, S: Stored> Lines<'a, S> {
-    /// Line `line`, of `len` elements.
-    #[inline(always)]
-    fn get(&self, line: usize, len: usize) -> &'a [S] {
-        &self.x[(self.start + line as isize * self.stride) as usize..][..len]
-    }
-
-    /// The `len` elements at the starts of the first lines as one line: they themselves, if each is the next one's
-    /// neighbour, else copies in `block`.
-    fn as_neighbours(self, len: usize, block: &'a mut [S; WIDTH]) -> Lines<'a, S> {
-        if self.stride == 1 || len == 1 {
-            return self;
-        }
-        for (line, value) in block[..len].iter_mut().enumerate() {
-            *value = self.get(line, 1)[0];
-        }
-        Lines { x: block, start: 0, stride: 0 }
-    }
-}
-
-// Of a fold, only the loops of the next two functions are compiled for each width of vectors.
-
-/// Folds a line for each output, whose elements have the places `cols`.
-fn fold_lines<S: Stored, F: Fold<S>>(
-    fold: F,
-    given: &[F::Given],
-    lines: Lines<'_, S>,
-    cols: Range<usize>,
-    accs: &mut [F::Acc],
-) {
-    wide::<S::Compute, _>(
-        #[inline(always)]
-        || {
-            for (line, (acc, &given)) in accs.iter_mut().zip(given).enumerate() {
-                *acc = fold_slice(fold, given, lines.get(line, cols.len()), cols.start);
-            }
-        },
-    );
-}
-
-/// Takes in a line for each place of `cols`, with one element for each output.
-fn step_lines<S: Stored, F: Fold<S>>(
-    fold: F,
-    given: &[F::Given],
-    lines: Lines<'_, S>,
-    cols: Range<usize>,
-    accs: &mut [F::Acc],
-) {
-    wide::<S::Compute, _>(
-        #[inline(always)]
-        || {
-            for (line, position) in cols.enumerate() {
-                for ((acc, &x), &given) in accs.iter_mut().zip(lines.get(line, given.len())).zip(given) {
-                    *acc = fold.step(*acc, x, given, position as i64);
-                }
-            }
-        },
-    );
-}
-
-/// Merges `from` into `into` and empties it.
-fn flush<S: Stored, F: Fold<S>>(fold: F, from: &mut [F::Acc], into: &mut [F::Acc]) {
-    for (from, into) in from.iter_mut().zip(into) {
-        *into = fold.merge(*into, *from);
-        *from = fold.start();
-    }
-}
-
-/// Folds a slice with several accumulators at once.
-#[inline(always)]
-fn fold_slice<S: Stored, F: Fold<S>>(fold: F, given: F::Given, x: &[S], position: usize) -> F::Acc {
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    let mut tail = fold.start();
-    for (j, &x) in rest.iter().enumerate() {
-        tail = fold.step(tail, x, given, (position + chunks.len() * LANES + j) as i64);
-    }
-    if chunks.len() == 0 {
-        return tail;
-    }
-    let mut lanes = [fold.start(); LANES];
-    for (chunk, x) in chunks.enumerate() {
-        let first = (position + chunk * LANES) as i64;
-        for (lane, acc) in lanes.iter_mut().enumerate() {
-            *acc = fold.step(*acc, x[lane], given, first + lane as i64);
-        }
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = fold.merge(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    fold.merge(lanes[0], tail)
 }
 
 /// Merges a sequence pairwise, as a tree over its places, so that rounding grows with the logarithm of its length.
@@ -320,24 +233,30 @@ impl<A: Copy> Cascade<A> {
         Cascade { levels: [start; 48], count: 0 }
     }
 
-    fn push(&mut self, item: A, merge: impl Fn(A, A) -> A) {
-        let mut carry = item;
+    fn push<S>(&mut self, item: A, fold: &dyn Loops<S, A>)
+    where
+        S: Stored,
+    {
+        let mut carry = [item];
         let mut level = 0;
         while self.count >> level & 1 == 1 {
-            carry = merge(self.levels[level], carry);
+            // What came first goes first.
+            let mut first = [self.levels[level]];
+            fold.flush(&mut carry, &mut first);
+            carry = first;
             level += 1;
         }
-        self.levels[level] = carry;
+        self.levels[level] = carry[0];
         self.count += 1;
     }
 
-    fn finish(self, start: A, merge: impl Fn(A, A) -> A) -> A {
-        let mut total = start;
-        for level in 0..self.levels.len() {
-            if self.count >> level & 1 == 1 {
-                total = merge(self.levels[level], total);
-            }
+    fn finish<S: Stored>(mut self, fold: &dyn Loops<S, A>) -> A {
+        let mut total = [fold.start()];
+        for level in (0..self.levels.len()).filter(|level| self.count >> level & 1 == 1) {
+            let first = &mut self.levels[level..=level];
+            fold.flush(&mut total, first);
+            total[0] = first[0];
         }
-        total
+        total[0]
     }
 }
