@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use crate::cpu::real::Real;
+use crate::cpu::simd::{Width, widest};
 use crate::cpu::vector::Vector;
 
 /// An instruction set: its registers, and how many of them a tile of sums should fill.
@@ -34,22 +35,15 @@ pub(crate) trait Job {
 
 /// Runs `job` with the widest instructions that this processor has.
 pub(crate) fn dispatch<J: Job>(job: J) -> J::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the features were just detected.
-            return unsafe { run_avx512(job) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were just detected.
-            return unsafe { run_avx2(job) };
-        }
+    match widest() {
+        // SAFETY: the processor has these instructions.
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx512 => unsafe { run_avx512(job) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => unsafe { run_avx2(job) },
+        Width::Baseline => run_portable(job),
     }
-    run_portable(job)
 }
 
 /// Runs a job with each instruction set that this processor has.
