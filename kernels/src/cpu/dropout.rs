@@ -3,6 +3,7 @@
 use crate::cpu::parallel::for_each_chunk;
 use crate::cpu::random::{WORDS, fill_words};
 use crate::cpu::real::Real;
+use crate::cpu::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::dropout::DropoutParams;
 use crate::{Compute, CpuArgs, Error, ErrorKind, Result, Stored, Stream, with_dtype};
@@ -30,9 +31,14 @@ fn forward_as<S: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
         let x = &x[first * WORDS..][..y.len()];
         for (group, (x, y)) in x.chunks(WORDS).zip(y.chunks_mut(WORDS)).enumerate() {
             fill_words(stream, ((first + group) * WORDS / 4) as u64, &mut words[..y.len()]);
-            for ((x, y), &word) in x.iter().zip(y).zip(&words) {
-                *y = if word >> 8 < below { (x.widen() * scale).store() } else { S::default() };
-            }
+            wide::<S::Compute, _>(
+                #[inline(always)]
+                || {
+                    for ((x, y), &word) in x.iter().zip(y).zip(&words) {
+                        *y = if word >> 8 < below { (x.widen() * scale).store() } else { S::default() };
+                    }
+                },
+            );
         }
     });
     Ok(())

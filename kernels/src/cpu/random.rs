@@ -68,10 +68,15 @@ fn uniform_by_word<S: Stored>(args: &mut CpuArgs<'_>, low: f32, high: f32) -> Re
     let (shift, scale) = (32 - bits, 1.0 / (1u32 << bits) as f32);
     let range = high - low;
     by_words(args, |words, y| {
-        for (y, word) in y.iter_mut().zip(words) {
-            let draw = S::from_f32(low + range * ((word >> shift) as i32 as f32 * scale));
-            *y = if draw.to_f32() < high { draw } else { S::from_f32(low) };
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, word) in y.iter_mut().zip(words) {
+                    let draw = S::from_f32(low + range * ((word >> shift) as i32 as f32 * scale));
+                    *y = if draw.to_f32() < high { draw } else { S::from_f32(low) };
+                }
+            },
+        );
     });
     Ok(())
 }
@@ -175,16 +180,28 @@ pub(crate) fn fill_words(stream: Stream, first: u64, words: &mut [u32]) {
     vectorized(
         #[inline(always)]
         || {
-            for (group, words) in words.chunks_mut(4 * LANES).enumerate() {
-                let blocks = stream.blocks(first.wrapping_add((group * LANES) as u64));
-                let mut in_order = [0; 4 * LANES];
-                for (lane, to) in in_order.chunks_exact_mut(4).enumerate() {
-                    to.iter_mut().zip(&blocks).for_each(|(to, word)| *to = word[lane]);
-                }
-                words.copy_from_slice(&in_order[..words.len()]);
+            let (groups, rest) = words.as_chunks_mut::<{ 4 * LANES }>();
+            let mut index = first;
+            for group in groups {
+                *group = words_of_blocks(stream, index);
+                index = index.wrapping_add(LANES as u64);
+            }
+            if !rest.is_empty() {
+                rest.copy_from_slice(&words_of_blocks(stream, index)[..rest.len()]);
             }
         },
     );
+}
+
+/// The words of `LANES` blocks from block `first` on.
+#[inline(always)]
+fn words_of_blocks(stream: Stream, first: u64) -> [u32; 4 * LANES] {
+    let blocks = stream.blocks(first);
+    let mut words = [0; 4 * LANES];
+    for (lane, words) in words.chunks_exact_mut(4).enumerate() {
+        words.iter_mut().zip(&blocks).for_each(|(word, block)| *word = block[lane]);
+    }
+    words
 }
 
 /// Fills the output, element `i` from 64 bits: words `2 i` and `2 i + 1`.

@@ -93,7 +93,8 @@ where
     }
 }
 
-/// Whether any element's truth (`x != 0`, so false for -0.0 and true for NaN) is `wanted`. The accumulator is 0 or 1.
+/// Whether any element's truth (`x != 0`, so false for -0.0 and true for NaN) is `wanted`. The accumulator counts them; it
+/// may stop short of their number, but never returns to 0.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyTruth {
     pub(crate) wanted: bool,
@@ -110,11 +111,11 @@ where
     }
     #[inline(always)]
     fn step(self, acc: S::Compute, x: S, _: S::Compute, _: i64) -> S::Compute {
-        if (x != S::default()) == self.wanted { Number::ONE } else { acc }
+        acc.plus(if (x != S::default()) == self.wanted { Number::ONE } else { Number::ZERO })
     }
     #[inline(always)]
     fn merge(self, a: S::Compute, b: S::Compute) -> S::Compute {
-        a.greater(b)
+        a.plus(b)
     }
 }
 
