@@ -126,13 +126,19 @@ pub(crate) fn add_to<C: Real>(out: &mut [C], x: &[C]) {
     }
 }
 
+/// The work on a range of rows, with their parts of three outputs.
+type RowsBody<'f, A, B> = dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Sync + 'f;
+
+/// The work on rows from the given one on, which adds to sums over all rows.
+type SumsBody<'f, E, C> = dyn Fn(usize, &mut [E], &mut [C]) + Sync + 'f;
+
 /// Calls `f(first..last, a, b, c)` for consecutive ranges of `rows`, with the parts of three outputs that belong to
 /// them; an output has the same number of elements in each row, which may be none. `cost` is the work of one row.
 pub(crate) fn for_each_rows<A: Send, B: Send>(
     rows: usize,
     cost: usize,
     outputs: (&mut [A], &mut [B], &mut [B]),
-    f: &(dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Sync),
+    f: &RowsBody<'_, A, B>,
 ) {
     let (mut a, mut b, mut c) = outputs;
     let per_task = parallel::items_per_chunk(rows, cost);
@@ -161,7 +167,7 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
     out: &mut [E],
     cols: usize,
     n_sums: usize,
-    f: &(dyn Fn(usize, &mut [E], &mut [E::Compute]) + Sync),
+    f: &SumsBody<'_, E, E::Compute>,
 ) -> Result<Vec<E::Compute>> {
     let zero = E::Compute::c(0.0);
     if cols == 0 || out.is_empty() {
