@@ -82,30 +82,16 @@ impl Dims {
         self.rank as usize
     }
 
-    /// Calls `f` for the runs that make up elements `range` of the walk, in order.
-    #[inline(always)]
-    pub(crate) fn for_each_run(&self, range: Range<usize>, mut f: impl FnMut(Run)) {
-        let (inner_len, stride) = self.innermost();
+    /// The runs that make up elements `range` of the walk, in order.
+    pub(crate) fn runs(&self, range: Range<usize>) -> Runs<'_> {
+        let inner_len = self.innermost().0;
         if range.is_empty() {
-            return;
+            return Runs { dims: self, line: Line::default(), skip: 0, range };
         }
-        let (mut first, mut skip) = (range.start, range.start % inner_len);
-        let mut line = self.line(range.start / inner_len);
-        loop {
-            let len = (inner_len - skip).min(range.end - first);
-            f(Run { offset: line.offset + skip as isize * stride, stride, first, len });
-            first += len;
-            if first >= range.end {
-                return;
-            }
-            skip = 0;
-            self.advance(&mut line);
-        }
+        Runs { dims: self, line: self.line(range.start / inner_len), skip: range.start % inner_len, range }
     }
 
     /// The `number`th line along the innermost dim.
-    // Not inlined, as `advance`: walks are in the midst of many vectorised loops.
-    #[inline(never)]
     fn line(&self, mut number: usize) -> Line {
         let mut line = Line { at: [0; MAX_RANK], offset: 0 };
         for dim in (0..self.rank().saturating_sub(1)).rev() {
@@ -117,7 +103,6 @@ impl Dims {
     }
 
     /// Goes to the next line.
-    #[inline(never)]
     fn advance(&self, line: &mut Line) {
         for dim in (0..self.rank().saturating_sub(1)).rev() {
             line.at[dim] += 1;
@@ -131,7 +116,34 @@ impl Dims {
     }
 }
 
+/// The runs of a walk: [`Dims::runs`].
+pub(crate) struct Runs<'a> {
+    dims: &'a Dims,
+    line: Line,
+    /// Elements of the line that come before the next run.
+    skip: usize,
+    range: Range<usize>,
+}
+
+impl Iterator for Runs<'_> {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        let (inner_len, stride) = self.dims.innermost();
+        let (first, skip) = (self.range.start, std::mem::take(&mut self.skip));
+        if self.range.is_empty() {
+            return None;
+        }
+        let len = (inner_len - skip).min(self.range.len());
+        let run = Run { offset: self.line.offset + skip as isize * stride, stride, first, len };
+        self.range.start += len;
+        self.dims.advance(&mut self.line);
+        Some(run)
+    }
+}
+
 /// Where a line along the innermost dim starts.
+#[derive(Default)]
 struct Line {
     at: [u64; MAX_RANK],
     offset: isize,
@@ -143,10 +155,10 @@ mod tests {
 
     fn offsets(dims: &Dims, range: Range<usize>) -> Vec<isize> {
         let mut offsets = Vec::new();
-        dims.for_each_run(range.clone(), |run| {
+        for run in dims.runs(range.clone()) {
             assert_eq!(run.first, range.start + offsets.len());
             offsets.extend((0..run.len).map(|j| run.offset + j as isize * run.stride));
-        });
+        }
         offsets
     }
 

@@ -2,7 +2,7 @@
 
 use super::real::Real;
 use super::rows::{take, unsupported};
-use super::simd::vectorized;
+use super::simd::wide;
 use super::tensor_list::{BLOCK, for_each_block};
 use crate::adamw::AdamWParams;
 use crate::cpu::widen::run_widened;
@@ -82,7 +82,7 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
         }
     }
     for_each_block(blocks, |block| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 if params.amsgrad != 0 {
@@ -97,11 +97,12 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
 }
 
 #[inline(always)]
-fn update<E: Stored<Compute: Real>, const AMSGRAD: bool>(block: Block<'_, E>, s: &Scalars<E::Compute>) {
+fn update<E: Stored<Compute: Real>, const AMSGRAD: bool>(block: &mut Block<'_, E>, s: &Scalars<E::Compute>) {
     let Block { param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq } = block;
     let n = param.len();
-    let (grad, exp_avg, exp_avg_sq) = (&grad[..n], &mut exp_avg[..n], &mut exp_avg_sq[..n]);
-    let max_exp_avg_sq = if AMSGRAD { &mut max_exp_avg_sq[..n] } else { max_exp_avg_sq };
+    let (param, grad) = (&mut param[..n], &grad[..n]);
+    let (exp_avg, exp_avg_sq) = (&mut exp_avg[..n], &mut exp_avg_sq[..n]);
+    let max_exp_avg_sq = if AMSGRAD { &mut max_exp_avg_sq[..n] } else { &mut max_exp_avg_sq[..] };
     for i in 0..n {
         let g = grad[i].widen() * s.grad_scale;
         let p = param[i].widen() * s.decay;

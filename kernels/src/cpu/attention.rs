@@ -10,12 +10,11 @@
 //! Queries are the lanes of a register: s and p are kept transposed, so that the softmax does the same in all lanes and
 //! keys and values are read as they lie.
 
-use rayon::prelude::*;
-
 use crate::attention::AttentionParams;
 use crate::cpu::attention_head::{BLOCK, Head, HeadSizes, Heads, Operand, Rows, Tile};
 use crate::cpu::attention_tile::{PANEL, Products, drop_weights, is_diagonal, pack_transposed, scores_tile};
 use crate::cpu::instructions::{Instructions, Job, Lane, dispatch};
+use crate::cpu::parallel::try_for_each_part;
 use crate::cpu::scratch::Scratch;
 use crate::cpu::shared_rows::SharedRows;
 use crate::cpu::tile::{STEP, all_finite};
@@ -46,28 +45,27 @@ fn forward_as<S: Stored<Compute = T>, T: Lane>(args: &mut CpuArgs<'_>) -> Result
     let [batch, n_heads, q_len, value_dim] =
         [params.batch, params.heads, params.q_len, params.value_dim].map(|size| size as usize);
     let (o, lse) = (args.output::<S>(0), args.output::<T>(1));
-    if q_len == 0 {
+    if batch * n_heads * q_len == 0 {
         return Ok(());
     }
     let o = SharedRows::new(o, [batch, n_heads, q_len, value_dim], params.o_strides)?;
     let heads = Heads::<S>::new(args, params, false);
     // Blocks of the last queries see the most keys by causality, so they go first.
-    let tasks: Vec<(usize, &mut [T])> = lse[..batch * n_heads * q_len]
+    let mut tasks: Vec<(usize, &mut [T])> = lse[..batch * n_heads * q_len]
         .chunks_mut(q_len)
         .flat_map(|lse| lse.chunks_mut(BLOCK).enumerate().rev())
         .collect();
     let n_blocks = q_len.div_ceil(BLOCK);
-    let run = |(task, (block, lse)): (usize, (usize, &mut [T]))| {
-        let index = task / n_blocks;
-        let head = heads.head([index / n_heads, index % n_heads], &o, None, false)?;
-        let mut work = Scratch::new(ForwardBlock::<T>::work_len(&head.sizes))?;
-        dispatch(ForwardBlock { head: &head, sizes: head.sizes, first: block * BLOCK, lse, work: &mut work });
+    let per_part = if is_small(&params) { tasks.len() } else { 1 };
+    try_for_each_part(&mut tasks, per_part, |part, tasks| {
+        for (task, (block, lse)) in (part * per_part..).zip(tasks) {
+            let index = task / n_blocks;
+            let head = heads.head([index / n_heads, index % n_heads], &o, None, false)?;
+            let mut work = Scratch::new(ForwardBlock::<T>::work_len(&head.sizes))?;
+            dispatch(ForwardBlock { head: &head, sizes: head.sizes, first: *block * BLOCK, lse, work: &mut work });
+        }
         Ok(())
-    };
-    match is_small(&params) {
-        true => tasks.into_iter().enumerate().try_for_each(run),
-        false => tasks.into_par_iter().enumerate().try_for_each(run),
-    }
+    })
 }
 
 /// True where waking other threads costs more than they save.

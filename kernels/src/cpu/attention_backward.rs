@@ -9,8 +9,6 @@
 //! A task takes the queries of all heads that share a key head, in order, so that dk and dv are sums in a fixed order.
 //! Where there are few such heads, the blocks of queries are dealt to a few tasks, whose sums are added in order.
 
-use rayon::prelude::*;
-
 use crate::attention::AttentionParams;
 use crate::cpu::attention::is_small;
 use crate::cpu::attention_head::{BLOCK, Head, HeadSizes, Heads, Operand, Rows, Tile};
@@ -65,7 +63,7 @@ fn backward_as<S: Stored<Compute = T>, T: Lane>(args: &mut CpuArgs<'_>) -> Resul
     let [d_padded, v_padded] = [d, d_v].map(|size| size.next_multiple_of(STEP));
     let sums_len = k_len * (d_padded + v_padded);
     let mut sums = Scratch::<T>::new(b * h_kv * shares * sums_len.max(1))?;
-    let run = |(task, sums): (usize, &mut [T])| {
+    let run = |task: usize, sums: &mut [T]| {
         sums.fill(T::ZERO);
         let (dk, dv) = sums.split_at_mut(k_len * d_padded);
         let (index, share) = (task / shares, task % shares);
@@ -83,8 +81,8 @@ fn backward_as<S: Stored<Compute = T>, T: Lane>(args: &mut CpuArgs<'_>) -> Resul
         Ok(())
     };
     match is_small(&params) {
-        true => sums.chunks_exact_mut(sums_len.max(1)).enumerate().try_for_each(run)?,
-        false => sums.par_chunks_exact_mut(sums_len.max(1)).enumerate().try_for_each(run)?,
+        true => sums.chunks_mut(sums_len.max(1)).enumerate().try_for_each(|(task, sums)| run(task, sums))?,
+        false => parallel::try_for_each_part(&mut sums, sums_len.max(1), run)?,
     }
     let at = |row: usize| [row / k_len / h_kv, row / k_len % h_kv, row % k_len];
     let partial = |row: usize, from: usize, len: usize, share: usize| {

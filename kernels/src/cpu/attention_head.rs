@@ -6,8 +6,9 @@
 use crate::attention::AttentionParams;
 use crate::cpu::instructions::Lane;
 use crate::cpu::matrix_view::MatrixView;
+use crate::cpu::random::fill_words;
 use crate::cpu::shared_rows::SharedRows;
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::philox::{LANES, Stream};
 use crate::{Bool, CpuArgs, Result, Stored};
 
@@ -222,7 +223,7 @@ impl<S: Stored<Compute = T>, T: Lane> Head<T> for HeadViews<'_, S> {
         {
             return Rows { data: bytemuck::cast_slice(data), stride };
         }
-        vectorized(
+        wide::<T, _>(
             #[inline(always)]
             || {
                 for (row, scratch) in scratch.chunks_exact_mut(width.max(1)).take(count).enumerate() {
@@ -262,8 +263,9 @@ impl<S: Stored<Compute = T>, T: Lane> Head<T> for HeadViews<'_, S> {
             let first = self.first_weight.wrapping_add(first);
             let mut words = [0u32; 8 * LANES];
             let skipped = (first % 4) as usize;
-            words_from(stream, first / 4, skipped + tile.keys, &mut words);
-            let words = &words[skipped..][..tile.keys];
+            let words = &mut words[..skipped + tile.keys];
+            fill_words(stream, first / 4, words);
+            let words = &words[skipped..];
             for (key, &word) in words.iter().enumerate() {
                 factors[key * tile.width + query] = if word >> 8 < below { kept } else { T::ZERO };
             }
@@ -291,22 +293,4 @@ impl<S: Stored<Compute = T>, T: Lane> Head<T> for HeadViews<'_, S> {
             unsafe { output.write(at, tile.key, &row[..tile.keys]) };
         }
     }
-}
-
-/// The first `count` words from block `first` on, rounded up to whole groups of blocks.
-#[inline(always)]
-fn words_from(stream: Stream, first: u64, count: usize, words: &mut [u32; 8 * LANES]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for (group, words) in words.chunks_exact_mut(4 * LANES).enumerate().take(count.div_ceil(4 * LANES)) {
-                let blocks = stream.blocks(first + (group * LANES) as u64);
-                for (lane, words) in words.chunks_exact_mut(4).enumerate() {
-                    for (word, values) in words.iter_mut().zip(&blocks) {
-                        *word = values[lane];
-                    }
-                }
-            }
-        },
-    );
 }

@@ -3,7 +3,7 @@
 use super::parallel;
 use super::real::Real;
 use super::rows::{for_each_rows, max, sum, sum2, unsupported, widened_or};
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::cross_entropy::{CrossEntropyParams, Reduction};
 use crate::{Compute, CpuArgs, Error, Result, Stored, with_dtype};
@@ -92,8 +92,8 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
     let (max, log_sum) = (args.output::<E::Compute>(1), args.output::<E::Compute>(2));
     debug_assert_eq!((max.len(), log_sum.len(), total_weight.len()), (rows, rows, 1));
     let mut losses = vec![E::Compute::c(0.0); rows];
-    for_each_rows(rows, classes * COST, (&mut losses, max, log_sum), |range, losses, max, log_sum| {
-        vectorized(
+    for_each_rows(rows, classes * COST, (&mut losses, max, log_sum), &|range, losses, max, log_sum| {
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 for (i, row) in range.enumerate() {
@@ -155,7 +155,7 @@ fn backward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()>
     let divisor = if params.reduction == Reduction::Mean as u64 { total_weight } else { E::Compute::c(1.0) };
     let per_row = params.reduction == Reduction::None as u64;
     parallel::for_each_chunk(dlogits, classes, classes * COST, |first, dlogits| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 for (row, dlogits) in (first..).zip(dlogits.chunks_exact_mut(classes)) {

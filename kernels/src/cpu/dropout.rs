@@ -1,15 +1,12 @@
 //! Dropout on the host; the formula is in [`crate::dropout`].
 
 use crate::cpu::parallel::for_each_chunk;
+use crate::cpu::random::{WORDS, fill_words};
 use crate::cpu::real::Real;
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::dropout::DropoutParams;
-use crate::philox::LANES;
 use crate::{Compute, CpuArgs, Error, ErrorKind, Result, Stored, Stream, with_dtype};
-
-/// Elements that are computed at a time.
-const GROUP: usize = 4 * LANES;
 
 /// What an element costs, in element operations.
 const COST: usize = 16;
@@ -29,23 +26,20 @@ fn forward_as<S: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
     let below = ((1.0 - p) * 16_777_216.0).ceil() as u32;
     let scale = S::Compute::c(if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 });
     let x = args.input::<S>(0);
-    for_each_chunk(args.output::<S>(0), GROUP, COST * GROUP, |first, y| {
-        let x = &x[first * GROUP..][..y.len()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (group, (x, y)) in x.chunks(GROUP).zip(y.chunks_mut(GROUP)).enumerate() {
-                    let words = stream.blocks(((first + group) * LANES) as u64);
-                    let mut in_order = [0u32; GROUP];
-                    for (lane, to) in in_order.chunks_exact_mut(4).enumerate() {
-                        to.iter_mut().zip(&words).for_each(|(to, word)| *to = word[lane]);
-                    }
-                    for ((x, y), &word) in x.iter().zip(y).zip(&in_order) {
+    for_each_chunk(args.output::<S>(0), WORDS, COST * WORDS, |first, y| {
+        let mut words = [0; WORDS];
+        let x = &x[first * WORDS..][..y.len()];
+        for (group, (x, y)) in x.chunks(WORDS).zip(y.chunks_mut(WORDS)).enumerate() {
+            fill_words(stream, ((first + group) * WORDS / 4) as u64, &mut words[..y.len()]);
+            wide::<S::Compute, _>(
+                #[inline(always)]
+                || {
+                    for ((x, y), &word) in x.iter().zip(y).zip(&words) {
                         *y = if word >> 8 < below { (x.widen() * scale).store() } else { S::default() };
                     }
-                }
-            },
-        );
+                },
+            );
+        }
     });
     Ok(())
 }

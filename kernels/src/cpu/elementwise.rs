@@ -8,7 +8,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::parallel::for_each_chunk;
-use super::strided::{Cursor, Gather, Layout, Store, gather_from, store_to, wide};
+use super::simd::wide;
+use super::strided::{Cursor, Gather, Layout, Store, gather_from, store_to};
 use crate::elementwise::{Block, ElementwiseOp, ElementwiseParams, Row, Typing};
 use crate::{Compute, CpuArgs, DType, Error, Result};
 

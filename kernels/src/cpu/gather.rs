@@ -35,7 +35,7 @@ fn gather_words<W: Pod + Send + Sync>(args: &mut CpuArgs<'_>) -> Result<()> {
     let index = places("gather", args, 1, params.walk.len(), params.size)?;
     let (x, offset) = (whole_input_words::<W>(args, 0), args.offset(0) as isize);
     for_each_chunk(output_words::<W>(args), 1, 4, |start, y| {
-        params.walk.for_each_run(start..start + y.len(), |run| {
+        for run in params.walk.runs(start..start + y.len()) {
             let y = &mut y[run.first - start..][..run.len];
             let index = &index[run.first..][..run.len];
             let mut at = offset + run.offset;
@@ -43,7 +43,7 @@ fn gather_words<W: Pod + Send + Sync>(args: &mut CpuArgs<'_>) -> Result<()> {
                 *y = x[(at + index as isize * params.stride as isize) as usize];
                 at += run.stride;
             }
-        });
+        }
     });
     Ok(())
 }
@@ -105,13 +105,13 @@ fn for_each_place(
     elements: std::ops::Range<usize>,
     mut f: impl FnMut(usize, usize),
 ) {
-    params.walk.for_each_run(elements, |run| {
+    for run in params.walk.runs(elements) {
         let mut at = run.offset - base as isize;
         for (j, &index) in index[run.first..][..run.len].iter().enumerate() {
             f(run.first + j, (at + index as isize * params.stride as isize) as usize);
             at += run.stride;
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bytemuck::Pod;
 use crate::cpu::number::Number;
 use crate::cpu::parallel::for_each_chunk;
 use crate::cpu::places::{input_words, output_words, places};
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::index::{IndexAddParams, IndexParams};
 use crate::{Compute, CpuArgs, Result, Stored, with_dtype};
 
@@ -109,7 +109,7 @@ where
                 y.fill(S::default());
             }
             let src = &src[outer * n * inner..][..n * inner];
-            vectorized(
+            wide::<S::Compute, _>(
                 #[inline(always)]
                 || add_rows(src, rows, y, &mut total, &mut part),
             );

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use crate::cpu::real::Real;
+use crate::cpu::simd::{Width, widest};
 use crate::cpu::vector::Vector;
 
 /// An instruction set: its registers, and how many of them a tile of sums should fill.
@@ -17,6 +18,11 @@ pub(crate) trait Instructions: Copy {
     type F64: Vector<f64>;
     /// `a * b + c`, rounded once where the instruction set can.
     fn mul_add<T: Lane>(a: T, b: T, c: T) -> T;
+    /// Runs a part of a job as a function of its own, so that it is compiled once and not at each place that has it.
+    ///
+    /// # Safety
+    /// The processor has the instruction set.
+    unsafe fn call<J: Job>(part: J) -> J::Output;
 }
 
 /// Work that is compiled once for each instruction set. Mark `run` and all it calls `#[inline(always)]`.
@@ -29,28 +35,21 @@ pub(crate) trait Job {
 
 /// Runs `job` with the widest instructions that this processor has.
 pub(crate) fn dispatch<J: Job>(job: J) -> J::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the features were just detected.
-            return unsafe { run_avx512(job) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were just detected.
-            return unsafe { run_avx2(job) };
-        }
+    match widest() {
+        // SAFETY: the processor has these instructions.
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx512 => unsafe { run_avx512(job) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Width::Avx2 => unsafe { run_avx2(job) },
+        Width::Baseline => run_portable(job),
     }
-    job.run::<Portable>()
 }
 
 /// Runs a job with each instruction set that this processor has.
 #[cfg(test)]
 pub(crate) fn every_instruction_set<J: Job>(job: impl Fn() -> J) {
-    job().run::<Portable>();
+    run_portable(job());
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         // SAFETY: the features were just detected.
@@ -69,6 +68,11 @@ fn run_avx512<J: Job>(job: J) -> J::Output {
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<J: Job>(job: J) -> J::Output {
     job.run::<Avx2>()
+}
+
+#[inline(never)]
+fn run_portable<J: Job>(job: J) -> J::Output {
+    job.run::<Portable>()
 }
 
 /// 512-bit registers.
@@ -93,6 +97,11 @@ impl Instructions for Avx512 {
     fn mul_add<T: Lane>(a: T, b: T, c: T) -> T {
         a.fused_mul_add(b, c)
     }
+    #[inline(always)]
+    unsafe fn call<J: Job>(part: J) -> J::Output {
+        // SAFETY: the caller has the instruction set.
+        unsafe { run_avx512(part) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -103,6 +112,11 @@ impl Instructions for Avx2 {
     fn mul_add<T: Lane>(a: T, b: T, c: T) -> T {
         a.fused_mul_add(b, c)
     }
+    #[inline(always)]
+    unsafe fn call<J: Job>(part: J) -> J::Output {
+        // SAFETY: the caller has the instruction set.
+        unsafe { run_avx2(part) }
+    }
 }
 
 impl Instructions for Portable {
@@ -111,6 +125,10 @@ impl Instructions for Portable {
     #[inline(always)]
     fn mul_add<T: Lane>(a: T, b: T, c: T) -> T {
         a * b + c
+    }
+    #[inline(always)]
+    unsafe fn call<J: Job>(part: J) -> J::Output {
+        run_portable(part)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The sum of squares over many tensors on the host; method in `crate::l2_norm`.
 
 use super::rows::{sum, unsupported};
-use super::simd::vectorized;
-use super::tensor_list::{BLOCK, map_blocks};
+use super::simd::wide;
+use super::tensor_list::{BLOCK, for_each_block};
 use crate::cpu::widen::run_with_wide_inputs;
 use crate::{CpuArgs, Result, Stored, with_dtype};
 
@@ -19,11 +19,13 @@ pub(crate) fn squared(args: &mut CpuArgs<'_>) -> Result<()> {
 
 fn sum_of_squares<E: Stored>(args: &CpuArgs<'_>) -> f64 {
     let lens = args.input::<i64>(0);
-    let blocks = (1..args.n_inputs()).flat_map(|i| args.input::<E>(i)[..lens[i - 1] as usize].chunks(BLOCK)).collect();
-    let sums = map_blocks(blocks, |block| {
-        vectorized(
+    let blocks: Vec<&[E]> =
+        (1..args.n_inputs()).flat_map(|i| args.input::<E>(i)[..lens[i - 1] as usize].chunks(BLOCK)).collect();
+    let mut sums = vec![0.0; blocks.len()];
+    for_each_block(blocks.into_iter().zip(&mut sums).collect(), |(block, total)| {
+        wide::<E::Compute, _>(
             #[inline(always)]
-            || sum(block, |x: E| x.to_f64() * x.to_f64()),
+            || **total = sum(block, |x: E| x.to_f64() * x.to_f64()),
         )
     });
     sum(&sums, |sum| sum)

@@ -6,7 +6,7 @@ use super::real::Real;
 use super::rows::{
     add_to, for_each_rows, for_each_rows_summed, inverse_rms, sum, sums, unsupported, widened, widened_or,
 };
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::layer_norm::LayerNormParams;
 use crate::{Compute, CpuArgs, Result, Stored, with_dtype};
@@ -42,9 +42,9 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
         rstd.fill(E::Compute::c(f64::NAN));
         return Ok(());
     }
-    for_each_rows(rows, cols * 6, (y, mean, rstd), |range, y, mean, rstd| {
+    for_each_rows(rows, cols * 6, (y, mean, rstd), &|range, y, mean, rstd| {
         let mut scratch = vec![E::Compute::c(0.0); cols];
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 let rows = x[range.start * cols..].chunks_exact(cols).zip(y.chunks_exact_mut(cols));
@@ -91,10 +91,10 @@ fn backward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()>
     let dx = args.output::<E>(0);
     debug_assert_eq!(dx.len(), params.rows as usize * cols);
     let n_sums = cols * (usize::from(has_dweight) + usize::from(has_dbias));
-    let sums = for_each_rows_summed(dx, cols, n_sums, |first, dx, sums| {
+    let sums = for_each_rows_summed(dx, cols, n_sums, &|first, dx, sums| {
         let mut scratch = vec![E::Compute::c(0.0); 3 * cols];
         let (dweight, dbias) = sums.split_at_mut(if has_dweight { cols } else { 0 });
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 let rows = dy[first * cols..].chunks_exact(cols).zip(x[first * cols..].chunks_exact(cols));

@@ -5,10 +5,10 @@
 //! run in parallel with one thread each; one large product is itself split. Neither changes a bit of the result.
 
 use gemm_common::Parallelism;
-use rayon::prelude::*;
 
 use crate::cpu::matmul_integer::integer;
 use crate::cpu::matrix_view::MatrixView;
+use crate::cpu::parallel::{for_each_part, try_for_each_part};
 use crate::cpu::scratch::Scratch;
 use crate::cpu::simd::vectorized;
 use crate::matmul::MatmulParams;
@@ -88,10 +88,7 @@ fn batched<S: Stored>(
     if params.batch() == 1 || work >= PRODUCT_WORK {
         return c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(index, true, c));
     }
-    if per_task >= params.batch() {
-        return c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(index, false, c));
-    }
-    c.par_chunks_mut(per_task * m * n).enumerate().try_for_each(|(task, c)| {
+    try_for_each_part(c, per_task.min(params.batch()) * m * n, |task, c| {
         c.chunks_exact_mut(m * n).enumerate().try_for_each(|(index, c)| item(task * per_task + index, false, c))
     })
 }
@@ -143,7 +140,7 @@ fn matrix_vector<T: Gemm>(
     let strides = vector.widen(&mut dense);
     let vector = MatrixView::dense(&dense, vector.sizes(), strides)?;
     let per_task = (VECTOR_WORK / 4).div_ceil(k).next_multiple_of(16);
-    c.par_chunks_mut(per_task).enumerate().for_each(|(task, c)| {
+    for_each_part(c, per_task, |task, c| {
         let first = task * per_task;
         match is_row {
             true => multiply(vector, b.cols(first, c.len()), alpha, beta, c, Parallelism::None),

@@ -1,7 +1,7 @@
 //! A matrix in a buffer, read through any two strides.
 
 use crate::cpu::parallel;
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::{Compute, Error, Result, Stored};
 
 /// A matrix whose every element is known to lie inside `data`.
@@ -114,7 +114,7 @@ impl<'a, S: Stored> MatrixView<'a, S> {
     pub(crate) fn widen_row_major(self, out: &mut [S::Compute]) -> &[S::Compute] {
         let cols = self.sizes[1];
         parallel::for_each_chunk(out, cols, cols, |first, chunk| {
-            vectorized(
+            wide::<S::Compute, _>(
                 #[inline(always)]
                 || {
                     for (row, out) in chunk.chunks_exact_mut(cols).enumerate() {

@@ -1,7 +1,11 @@
 //! Splitting work over threads. The split depends on the work alone, never on how many threads there are, so that
 //! results have the same bits on one thread and on many.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
+
+use crate::Result;
 
 /// Work below this many element operations stays on the calling thread: waking others takes microseconds.
 pub const GRAIN: usize = 16 * 1024;
@@ -51,6 +55,30 @@ pub fn for_each_part<T: Send>(out: &mut [T], part_len: usize, f: impl Fn(usize, 
     });
 }
 
+/// Calls `f(index, item)` in parallel for every item.
+pub fn for_each_item<T: Send>(items: &mut [T], f: impl Fn(usize, &mut T) + Send + Sync) {
+    for_each_part(items, 1, |index, item| f(index, &mut item[0]));
+}
+
+/// As [`for_each_part`], for work that may fail.
+///
+/// # Errors
+/// One of those of `f`; the other parts are done all the same.
+pub fn try_for_each_part<T: Send>(
+    out: &mut [T],
+    part_len: usize,
+    f: impl Fn(usize, &mut [T]) -> Result<()> + Send + Sync,
+) -> Result<()> {
+    let failure = OnceLock::new();
+    for_each_part(out, part_len, |index, part| {
+        if let Err(error) = f(index, part) {
+            // Of several errors any will do, so it does not matter if there is one already.
+            let _ = failure.set(error);
+        }
+    });
+    failure.into_inner().map_or(Ok(()), Err)
+}
+
 /// The start of a slice whose parts go to several threads.
 struct Start<T>(*mut T);
 
@@ -66,12 +94,16 @@ impl<T> Start<T> {
     }
 }
 
-/// Calls `f(task)` in parallel for every task below `tasks`.
+/// Calls `f(task)` in parallel for every task below `tasks`, and a single one on the calling thread.
 ///
 /// The function is not generic on purpose: what rayon makes of one closure is several kilobytes of code, and kernels have
 /// hundreds of closures.
 pub fn for_each_task(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
-    (0..tasks).into_par_iter().for_each(f);
+    if tasks > 1 {
+        (0..tasks).into_par_iter().for_each(f);
+    } else {
+        (0..tasks).for_each(f);
+    }
 }
 
 /// How many items one task takes: enough to be worth a task, and few enough that there are some tasks to share.

@@ -7,7 +7,7 @@ use crate::random::{RandomIntegerParams, RandomParams};
 use crate::{CpuArgs, DType, Error, ErrorKind, Result, Stored, Stream, with_dtype};
 
 /// Words that are made at a time.
-const WORDS: usize = 4 * LANES;
+pub(crate) const WORDS: usize = 16 * LANES;
 /// What a word costs, in element operations.
 const COST: usize = 16;
 
@@ -49,7 +49,9 @@ pub(crate) fn integers(args: &mut CpuArgs<'_>) -> Result<()> {
 pub(crate) fn bernoulli(args: &mut CpuArgs<'_>) -> Result<()> {
     let RandomParams { a: p, .. } = args.params();
     let below = (p * 16_777_216.0).ceil() as u32;
-    with_dtype!(args.elem, E => by_word(args, #[inline(always)] |word| E::from_i64((word >> 8 < below) as i64)));
+    with_dtype!(args.elem, E => by_words(args, |words, y| {
+        y.iter_mut().zip(words).for_each(|(y, word)| *y = E::from_i64((word >> 8 < below) as i64));
+    }));
     Ok(())
 }
 
@@ -65,27 +67,41 @@ fn uniform_by_word<S: Stored>(args: &mut CpuArgs<'_>, low: f32, high: f32) -> Re
     };
     let (shift, scale) = (32 - bits, 1.0 / (1u32 << bits) as f32);
     let range = high - low;
-    by_word(
-        args,
-        #[inline(always)]
-        |word| {
-            let y = S::from_f32(low + range * ((word >> shift) as i32 as f32 * scale));
-            if y.to_f32() < high { y } else { S::from_f32(low) }
-        },
-    );
+    by_words(args, |words, y| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, word) in y.iter_mut().zip(words) {
+                    let draw = S::from_f32(low + range * ((word >> shift) as i32 as f32 * scale));
+                    *y = if draw.to_f32() < high { draw } else { S::from_f32(low) };
+                }
+            },
+        );
+    });
     Ok(())
 }
 
 fn normal_by_words<S: Stored>(args: &mut CpuArgs<'_>, mean: f32, std: f32) -> Result<()> {
-    by_words(
-        args,
+    by_words(args, |words, y: &mut [S]| {
+        let mut deviates = [0.0; WORDS];
+        let deviates = &mut deviates[..words.len()];
+        fill_normal_pairs(words, deviates);
+        y.iter_mut().zip(deviates).for_each(|(y, z)| *y = S::from_f32(mean + std * *z));
+    });
+    Ok(())
+}
+
+/// Two normal deviates for each two words, of which there is an even number.
+fn fill_normal_pairs(words: &[u32], deviates: &mut [f32]) {
+    vectorized(
         #[inline(always)]
-        |[w0, w1, w2, w3]| {
-            let ((a, b), (c, d)) = (normal_pair(w0, w1), normal_pair(w2, w3));
-            [a, b, c, d].map(|z| S::from_f32(mean + std * z))
+        || {
+            for (z, words) in deviates.as_chunks_mut::<2>().0.iter_mut().zip(words.as_chunks::<2>().0) {
+                let (a, b) = normal_pair(words[0], words[1]);
+                *z = [a, b];
+            }
         },
     );
-    Ok(())
 }
 
 /// Two normal deviates from two words.
@@ -146,33 +162,46 @@ fn stream(args: &CpuArgs<'_>) -> Stream {
     Stream { seed, number: stream }
 }
 
-/// Fills the output, element `i` from word `i`.
-fn by_word<S: Stored>(args: &mut CpuArgs<'_>, f: impl Fn(u32) -> S + Send + Sync) {
-    by_words(
-        args,
+/// Fills the output in parts, element `i` from word `i`: `f(words, part)`, with words for all elements and up to three more.
+fn by_words<S: Stored>(args: &mut CpuArgs<'_>, f: impl Fn(&[u32], &mut [S]) + Send + Sync) {
+    let stream = stream(args);
+    for_each_chunk(args.output::<S>(0), WORDS, COST * WORDS, |first, y| {
+        let mut words = [0; WORDS];
+        for (group, y) in y.chunks_mut(WORDS).enumerate() {
+            let words = &mut words[..y.len().next_multiple_of(4)];
+            fill_words(stream, ((first + group) * WORDS / 4) as u64, words);
+            f(words, y);
+        }
+    });
+}
+
+/// The words of a stream from block `first` on.
+pub(crate) fn fill_words(stream: Stream, first: u64, words: &mut [u32]) {
+    vectorized(
         #[inline(always)]
-        |words| words.map(&f),
+        || {
+            let (groups, rest) = words.as_chunks_mut::<{ 4 * LANES }>();
+            let mut index = first;
+            for group in groups {
+                *group = words_of_blocks(stream, index);
+                index = index.wrapping_add(LANES as u64);
+            }
+            if !rest.is_empty() {
+                rest.copy_from_slice(&words_of_blocks(stream, index)[..rest.len()]);
+            }
+        },
     );
 }
 
-/// Fills the output, four elements from each block of four words, many blocks side by side.
-fn by_words<S: Stored>(args: &mut CpuArgs<'_>, f: impl Fn([u32; 4]) -> [S; 4] + Send + Sync) {
-    let stream = stream(args);
-    for_each_chunk(args.output::<S>(0), WORDS, COST * WORDS, |first, y| {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut values = [[S::default(); 4]; LANES];
-                for (group, y) in y.chunks_mut(WORDS).enumerate() {
-                    let [w0, w1, w2, w3] = stream.blocks(((first + group) * LANES) as u64);
-                    for (lane, values) in values.iter_mut().enumerate() {
-                        *values = f([w0[lane], w1[lane], w2[lane], w3[lane]]);
-                    }
-                    y.copy_from_slice(&values.as_flattened()[..y.len()]);
-                }
-            },
-        );
-    });
+/// The words of `LANES` blocks from block `first` on.
+#[inline(always)]
+fn words_of_blocks(stream: Stream, first: u64) -> [u32; 4 * LANES] {
+    let blocks = stream.blocks(first);
+    let mut words = [0; 4 * LANES];
+    for (lane, words) in words.chunks_exact_mut(4).enumerate() {
+        words.iter_mut().zip(&blocks).for_each(|(word, block)| *word = block[lane]);
+    }
+    words
 }
 
 /// Fills the output, element `i` from 64 bits: words `2 i` and `2 i + 1`.

@@ -4,7 +4,7 @@
 
 use super::real::Real;
 use super::rows::{for_each_rows, for_each_rows_summed, inverse_rms, sum, sums, unsupported, widened, widened_or};
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::rms_norm::RmsNormParams;
 use crate::{Compute, CpuArgs, Result, Stored, with_dtype};
@@ -37,9 +37,9 @@ fn forward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> 
         rstd.fill(E::Compute::c(f64::NAN));
         return Ok(());
     }
-    for_each_rows(rows, cols * 4, (y, rstd, &mut []), |range, y, rstd, _| {
+    for_each_rows(rows, cols * 4, (y, rstd, &mut []), &|range, y, rstd, _| {
         let mut scratch = vec![E::Compute::c(0.0); cols];
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 let rows = x[range.start * cols..].chunks_exact(cols).zip(y.chunks_exact_mut(cols));
@@ -64,9 +64,9 @@ fn backward_rows<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()>
     let weight = widened_or((params.has_weight != 0).then(|| args.input::<E>(3)), cols, E::Compute::c(1.0));
     let dx = args.output::<E>(0);
     debug_assert_eq!(dx.len(), params.rows as usize * cols);
-    let sums = for_each_rows_summed(dx, cols, if has_dweight { cols } else { 0 }, |first, dx, dweight| {
+    let sums = for_each_rows_summed(dx, cols, if has_dweight { cols } else { 0 }, &|first, dx, dweight| {
         let mut scratch = vec![E::Compute::c(0.0); 3 * cols];
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 let rows = dy[first * cols..].chunks_exact(cols).zip(x[first * cols..].chunks_exact(cols));

@@ -4,7 +4,7 @@ use crate::cpu::matrix_view::MatrixView;
 use crate::cpu::parallel;
 use crate::cpu::real::Real;
 use crate::cpu::shared_rows::SharedRows;
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::rope::RopeParams;
 use crate::{CpuArgs, Error, ErrorKind, Kernel, Result, Stored, with_dtype};
@@ -79,7 +79,7 @@ fn positions(args: &CpuArgs<'_>, params: &RopeParams) -> Result<Vec<usize>> {
 /// Pairs (i, i + R / 2).
 fn rotate_halves<T: Real>(values: &mut [T], cos: &[T], sin: &[T], sign: T) {
     let (first, second) = values.split_at_mut(values.len() / 2);
-    vectorized(
+    wide::<T, _>(
         #[inline(always)]
         || {
             for (((x1, x2), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
@@ -92,7 +92,7 @@ fn rotate_halves<T: Real>(values: &mut [T], cos: &[T], sin: &[T], sign: T) {
 
 /// Pairs (2 i, 2 i + 1).
 fn rotate_neighbours<T: Real>(values: &mut [T], cos: &[T], sin: &[T], sign: T) {
-    vectorized(
+    wide::<T, _>(
         #[inline(always)]
         || {
             for ((pair, cos), sin) in values.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {

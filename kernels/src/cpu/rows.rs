@@ -5,12 +5,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::parallel;
 use super::real::Real;
 use super::scratch::Scratch;
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::{DType, Error, ErrorKind, Result, Stored};
 
 /// How many partial sums a loop keeps: four of the widest vectors of `f32`, to hide the latency of an addition.
@@ -128,13 +126,19 @@ pub(crate) fn add_to<C: Real>(out: &mut [C], x: &[C]) {
     }
 }
 
+/// The work on a range of rows, with their parts of three outputs.
+type RowsBody<'f, A, B> = dyn Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Sync + 'f;
+
+/// The work on rows from the given one on, which adds to sums over all rows.
+type SumsBody<'f, E, C> = dyn Fn(usize, &mut [E], &mut [C]) + Sync + 'f;
+
 /// Calls `f(first..last, a, b, c)` for consecutive ranges of `rows`, with the parts of three outputs that belong to
 /// them; an output has the same number of elements in each row, which may be none. `cost` is the work of one row.
 pub(crate) fn for_each_rows<A: Send, B: Send>(
     rows: usize,
     cost: usize,
     outputs: (&mut [A], &mut [B], &mut [B]),
-    f: impl Fn(Range<usize>, &mut [A], &mut [B], &mut [B]) + Send + Sync,
+    f: &RowsBody<'_, A, B>,
 ) {
     let (mut a, mut b, mut c) = outputs;
     let per_task = parallel::items_per_chunk(rows, cost);
@@ -148,7 +152,7 @@ pub(crate) fn for_each_rows<A: Send, B: Send>(
         let n = last - first;
         tasks.push((first..last, take(&mut a, n * a_len), take(&mut b, n * b_len), take(&mut c, n * c_len)));
     }
-    tasks.into_par_iter().for_each(|(range, a, b, c)| f(range, a, b, c));
+    parallel::for_each_item(&mut tasks, |_, (range, a, b, c)| f(range.clone(), a, b, c));
 }
 
 /// Splits off the first `n` elements, or what there is.
@@ -163,7 +167,7 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
     out: &mut [E],
     cols: usize,
     n_sums: usize,
-    f: impl Fn(usize, &mut [E], &mut [E::Compute]) + Send + Sync,
+    f: &SumsBody<'_, E, E::Compute>,
 ) -> Result<Vec<E::Compute>> {
     let zero = E::Compute::c(0.0);
     if cols == 0 || out.is_empty() {
@@ -189,11 +193,9 @@ pub(crate) fn for_each_rows_summed<E: Stored<Compute: Real>>(
         return Ok(total);
     }
     let mut partial = Scratch::zeroed(rows.div_ceil(per_block) * n_sums)?;
-    out.par_chunks_mut(per_block * cols)
-        .zip(partial.par_chunks_mut(n_sums))
-        .enumerate()
-        .for_each(|(index, (out, total))| block(index, out, total));
-    vectorized(
+    let mut blocks: Vec<_> = out.chunks_mut(per_block * cols).zip(partial.chunks_mut(n_sums)).collect();
+    parallel::for_each_item(&mut blocks, |index, (out, total)| block(index, out, total));
+    wide::<E::Compute, _>(
         #[inline(always)]
         || {
             for partial in partial.chunks_exact(n_sums) {

@@ -2,7 +2,7 @@
 
 use crate::cpu::number::{Number, Summed};
 use crate::cpu::parallel::for_each_chunk;
-use crate::cpu::simd::vectorized;
+use crate::cpu::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::scan::ScanParams;
 use crate::{Compute, CpuArgs, Result, with_dtype};
@@ -39,7 +39,7 @@ fn arrays<S: Summed>(args: &mut CpuArgs<'_>, start: S::Wide, join: impl Fn(S::Wi
             if inner == 1 {
                 line(x, y, reversed, start, &join);
             } else {
-                vectorized(
+                wide::<S::Compute, _>(
                     #[inline(always)]
                     || columns(x, y, inner, reversed, start, &join),
                 );

@@ -2,7 +2,7 @@
 
 use super::real::Real;
 use super::rows::{take, unsupported};
-use super::simd::vectorized;
+use super::simd::wide;
 use super::tensor_list::{BLOCK, for_each_block};
 use crate::cpu::widen::run_widened;
 use crate::sgd::SgdParams;
@@ -42,7 +42,7 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
         }
     }
     for_each_block(blocks, |block| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || if params.has_momentum != 0 { update_with_momentum(block, &params) } else { update(block, &params) },
         );
@@ -51,7 +51,7 @@ fn step_all<E: Stored<Compute: Real>>(args: &mut CpuArgs<'_>) -> Result<()> {
 }
 
 #[inline(always)]
-fn update<E: Stored<Compute: Real>>(block: Block<'_, E>, params: &SgdParams) {
+fn update<E: Stored<Compute: Real>>(block: &mut Block<'_, E>, params: &SgdParams) {
     let number = E::Compute::c;
     let (lr, weight_decay, grad_scale) = (number(-params.lr), number(params.weight_decay), number(params.grad_scale));
     for (param, grad) in block.param.iter_mut().zip(block.grad) {
@@ -62,12 +62,12 @@ fn update<E: Stored<Compute: Real>>(block: Block<'_, E>, params: &SgdParams) {
 }
 
 #[inline(always)]
-fn update_with_momentum<E: Stored<Compute: Real>>(block: Block<'_, E>, params: &SgdParams) {
+fn update_with_momentum<E: Stored<Compute: Real>>(block: &mut Block<'_, E>, params: &SgdParams) {
     let number = E::Compute::c;
     let (lr, weight_decay, grad_scale) = (number(-params.lr), number(params.weight_decay), number(params.grad_scale));
     let (momentum, fresh) = (number(params.momentum), number(1.0 - params.dampening));
     let (nesterov, first_step) = (params.nesterov != 0, params.first_step != 0);
-    for ((param, grad), buffer) in block.param.iter_mut().zip(block.grad).zip(block.momentum_buffer) {
+    for ((param, grad), buffer) in block.param.iter_mut().zip(block.grad).zip(block.momentum_buffer.iter_mut()) {
         let p = param.widen();
         let g = grad.widen() * grad_scale + weight_decay * p;
         let b = if first_step { g } else { momentum * *buffer + fresh * g };

@@ -9,7 +9,7 @@ use super::parallel;
 use super::real::Real;
 use super::rows::{ROW_BLOCK, add_to, for_each_rows, max, sum, sum2, take, unsupported, widened};
 use super::scratch::Scratch;
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::cpu::widen::run_widened;
 use crate::softmax::SoftmaxParams;
 use crate::{Compute, CpuArgs, Result, Stored, with_dtype};
@@ -66,7 +66,7 @@ fn forward<E: Stored<Compute: Real>, const LOG: bool>(args: &mut CpuArgs<'_>) ->
     }
     parallel::for_each_chunk(y, len, len * COST, |first, y| {
         let mut scratch = vec![E::Compute::c(0.0); len];
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 for (x, y) in x[first * len..].chunks_exact(len).zip(y.chunks_exact_mut(len)) {
@@ -118,7 +118,7 @@ fn backward<E: Stored<Compute: Real>, const LOG: bool>(args: &mut CpuArgs<'_>) -
         return backward_columns::<E, LOG>(y, dy, dx, len, inner);
     }
     parallel::for_each_chunk(dx, len, len * if LOG { COST } else { 2 }, |first, dx| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 let rows = y[first * len..].chunks_exact(len).zip(dy[first * len..].chunks_exact(len));
@@ -158,17 +158,17 @@ fn for_each_tile<C: Real>(
             column += width;
         }
     };
-    for_each_rows(a.len().max(b.len()), len * COST, (&mut [], a, b), tile);
+    for_each_rows(a.len().max(b.len()), len * COST, (&mut [], a, b), &tile);
 }
 
 /// Calls `f(o, row, out)` for each row `[o, l]` of `[outer, len, inner]`, where `row` is where its elements are.
-fn for_each_inner_row<E: Send>(
+fn for_each_inner_row<E: Stored>(
     out: &mut [E],
     (len, inner): (usize, usize),
     f: impl Fn(usize, Range<usize>, &mut [E]) + Send + Sync,
 ) {
     parallel::for_each_chunk(out, inner, inner * COST, |first, out| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 for (row, out) in (first..).zip(out.chunks_exact_mut(inner)) {
@@ -204,7 +204,7 @@ fn forward_columns<E: Stored<Compute: Real>, const LOG: bool>(
     let mut norm = Scratch::zeroed(columns)?;
     // 1. and 2. The maximum and the sum of exponentials of each column.
     for_each_tile((len, inner), &mut max, &mut norm, |start, max, norm| {
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || column_statistics::<E, LOG>(&x[start..], inner, len, max, norm),
         );
@@ -268,7 +268,7 @@ fn backward_columns<E: Stored<Compute: Real>, const LOG: bool>(
     let mut total = Scratch::zeroed(dx.len() / len)?;
     for_each_tile((len, inner), &mut total, &mut [], |start, total, _| {
         let width = total.len();
-        vectorized(
+        wide::<E::Compute, _>(
             #[inline(always)]
             || {
                 sum_rows(

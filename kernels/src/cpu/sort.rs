@@ -1,8 +1,8 @@
 //! Sorting on the host: the order is described in [`crate::sort`].
 
-use rayon::prelude::*;
+use rayon::slice::ParallelSliceMut;
 
-use crate::cpu::parallel::{GRAIN, items_per_chunk};
+use crate::cpu::parallel::{GRAIN, for_each_item, items_per_chunk};
 use crate::cpu::widen::run_widened;
 use crate::sort::SortParams;
 use crate::{CpuArgs, DType, Result, Stored};
@@ -82,7 +82,8 @@ fn rows<S: Stored, R: Ranked>(args: &mut CpuArgs<'_>, params: SortParams) {
     }
     // Sorting costs some ten operations per element.
     let per_chunk = items_per_chunk(rows, 10 * cols);
-    let chunk = |(index, (values, indices)): (usize, (&mut [S], &mut [i64]))| {
+    let mut chunks: Vec<_> = values.chunks_mut(per_chunk * k).zip(indices.chunks_mut(per_chunk * k)).collect();
+    for_each_item(&mut chunks, |index, (values, indices)| {
         let mut ranked: Vec<R> = Vec::with_capacity(cols);
         for (row, (values, indices)) in values.chunks_exact_mut(k).zip(indices.chunks_exact_mut(k)).enumerate() {
             let x = &x[(index * per_chunk + row) * cols..][..cols];
@@ -93,13 +94,7 @@ fn rows<S: Stored, R: Ranked>(args: &mut CpuArgs<'_>, params: SortParams) {
                 (*value, *index) = (x[ranked.position()], ranked.position() as i64);
             }
         }
-    };
-    let chunks = (values.par_chunks_mut(per_chunk * k), indices.par_chunks_mut(per_chunk * k));
-    if per_chunk >= rows {
-        chunk((0, (values, indices)));
-    } else {
-        chunks.0.zip(chunks.1).enumerate().for_each(chunk);
-    }
+    });
 }
 
 fn rank_row<S: Stored, R: Ranked>(x: &[S], descending: bool, ranked: &mut Vec<R>) {

@@ -1,6 +1,6 @@
 //! Walking over strided elements in runs along the last dim, and converting them on the way.
 
-use super::simd::vectorized;
+use super::simd::wide;
 use crate::elementwise::{MAX_RANK, contiguous_strides};
 use crate::{Compute, DType, Stored, with_dtype};
 
@@ -84,12 +84,6 @@ impl Layout {
             done += n;
         }
     }
-}
-
-/// Runs `f` with wide vectors if the arithmetic is in `f32`. The other types are not worth two more copies of the code.
-#[inline(always)]
-pub(crate) fn wide<C: Compute, R>(f: impl FnOnce() -> R) -> R {
-    if matches!(C::DTYPE, DType::F32) { vectorized(f) } else { f() }
 }
 
 /// Reads the elements from a cursor on into a block of the compute type.

@@ -2,7 +2,7 @@
 //!
 //! Tiles are row-major with a row stride; widths are multiples of [`STEP`], padded by who packs them.
 
-use crate::cpu::instructions::{Instructions, Lane};
+use crate::cpu::instructions::{Instructions, Job, Lane};
 use crate::cpu::vector::Vector;
 
 /// Widths of tiles are multiples of this: one register of the widest instruction set.
@@ -49,40 +49,51 @@ pub(crate) fn product<I: Instructions, T: Lane>(
         assert!((m - 1) * lhs.row + (k - 1) * lhs.depth < lhs.data.len());
         assert!((k - 1) * rhs.row + n <= rhs.data.len());
     }
-    let lanes = <T::Register<I> as Vector<T>>::LANES;
     let block = Block {
+        sizes: [m, n, k],
         strides: [lhs.row, lhs.depth, rhs.row, out.row],
         lhs: lhs.data.as_ptr(),
         rhs: rhs.data.as_ptr(),
         out: out.data.as_mut_ptr(),
         accumulate: out.accumulate,
-        k,
     };
-    let mut col = 0;
-    while col < n {
-        // SAFETY: all `m` rows and the registers of columns from `col` on are inside the tiles, whose extents were just
-        // checked; the instruction set is that of the caller.
-        unsafe {
-            if n - col >= 2 * lanes {
-                block.columns::<T::Register<I>, 2>(m, col);
-                col += 2 * lanes;
-            } else {
-                block.columns::<T::Register<I>, 1>(m, col);
-                col += lanes;
-            }
-        }
-    }
+    // SAFETY: the instruction set is that of the caller.
+    unsafe { I::call(block) }
 }
 
 /// A product with checked extents.
 struct Block<T> {
+    /// Rows, columns and summed elements.
+    sizes: [usize; 3],
     /// Of rows and the summed dim of the left factor, rows of the right factor, and rows of the result.
     strides: [usize; 4],
     lhs: *const T,
     rhs: *const T,
     out: *mut T,
     accumulate: bool,
-    k: usize,
+}
+
+impl<T: Lane> Job for Block<T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let ([m, n, _], lanes) = (self.sizes, <T::Register<I> as Vector<T>>::LANES);
+        let mut col = 0;
+        while col < n {
+            // SAFETY: all `m` rows and the registers of columns from `col` on are inside the tiles, whose extents `product`
+            // has checked; the instruction set is that of the caller.
+            unsafe {
+                if n - col >= 2 * lanes {
+                    self.columns::<T::Register<I>, 2>(m, col);
+                    col += 2 * lanes;
+                } else {
+                    self.columns::<T::Register<I>, 1>(m, col);
+                    col += lanes;
+                }
+            }
+        }
+    }
 }
 
 impl<T: Lane> Block<T> {
@@ -125,7 +136,7 @@ impl<T: Lane> Block<T> {
             let mut sums = [[V::splat(T::ZERO); N]; M];
             let mut lhs = self.lhs.wrapping_add(row * lhs_row);
             let mut rhs = self.rhs.wrapping_add(col);
-            for _ in 0..self.k {
+            for _ in 0..self.sizes[2] {
                 let mut factors = [V::splat(T::ZERO); N];
                 for (n, factor) in factors.iter_mut().enumerate() {
                     *factor = V::load(rhs.add(n * V::LANES));
@@ -213,7 +224,7 @@ pub(crate) fn transpose<T: Lane>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::instructions::{Job, every_instruction_set};
+    use crate::cpu::instructions::every_instruction_set;
 
     /// A product of small integers, exact in any order of summation and with any rounding of each step.
     struct Products<T>(std::marker::PhantomData<T>);

@@ -4,9 +4,7 @@
 //! of f16 and bf16 are widened to f32 (narrow integers and bools to i64) before the body runs, and outputs are rounded
 //! after it: the same arithmetic and the same single rounding, at the price of one more pass over half-width data.
 
-use rayon::prelude::*;
-
-use super::parallel::GRAIN;
+use super::parallel::{GRAIN, for_each_part};
 use super::scratch::Scratch;
 use super::strided::{Layout, gather_from, store_to};
 use crate::kernel::{HostInput, HostOutput};
@@ -80,14 +78,14 @@ fn widened_to<C: Compute>(args: &mut CpuArgs<'_>, with_outputs: bool, body: Body
 fn widen<C: Compute>(x: &HostInput<'_>) -> Result<Scratch<C>> {
     let (gather, size) = (gather_from::<C>(x.dtype), x.dtype.size_bytes());
     let mut wide = Scratch::new(x.bytes.len() / size)?;
-    wide.par_chunks_mut(GRAIN).zip(x.bytes.par_chunks(GRAIN * size)).for_each(|(wide, bytes)| {
+    for_each_part(&mut wide, GRAIN, |part, wide| {
         let layout = Layout::contiguous(wide.len());
-        gather(bytes, &layout, &mut layout.cursor(0, 0), wide);
+        gather(&x.bytes[part * GRAIN * size..], &layout, &mut layout.cursor(0, 0), wide);
     });
     Ok(wide)
 }
 
 fn narrow<C: Compute>(wide: &[C], y: &mut HostOutput<'_>) {
     let (store, size) = (store_to::<C>(y.dtype), y.dtype.size_bytes());
-    wide.par_chunks(GRAIN).zip(y.bytes.par_chunks_mut(GRAIN * size)).for_each(|(wide, bytes)| store(wide, bytes));
+    for_each_part(y.bytes, GRAIN * size, |part, bytes| store(&wide[part * GRAIN..], bytes));
 }

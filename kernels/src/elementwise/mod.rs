@@ -186,10 +186,22 @@ fn launch<O: ElementwiseOp>(
     scalars: [f64; 2],
     y: &mut Buffer,
 ) -> Result<()> {
+    launch_row(op.row(), op.index(), operands, shape, scalars, y)
+}
+
+/// As [`launch`], compiled once for ops of any arity; `index` is the op's place in its table.
+#[track_caller]
+fn launch_row(
+    row: &'static Row,
+    index: usize,
+    operands: [Option<Operand<'_>>; 3],
+    shape: &[usize],
+    scalars: [f64; 2],
+    y: &mut Buffer,
+) -> Result<()> {
     let location = Location::caller();
-    debug_assert_eq!(shape.iter().product::<usize>(), y.len(), "{}: {shape:?}", op.name());
-    let row = op.row();
-    let elem = compute_dtype(op, &operands, y.dtype())?;
+    debug_assert_eq!(shape.iter().product::<usize>(), y.len(), "{}: {shape:?}", row.kernel.entry);
+    let elem = compute_dtype(row, &operands, y.dtype())?;
     if y.is_empty() {
         return Ok(());
     }
@@ -200,7 +212,7 @@ fn launch<O: ElementwiseOp>(
         Some(buffer) => Some(Operand::View(View { buffer, offset: 0, strides: &row_major })),
         None => operands[i],
     });
-    let params = params(op, &operands, shape, scalars)?;
+    let params = ElementwiseParams { op: index as u64, ..params(row.kernel.entry, &operands, shape, scalars)? };
     let mut launch = Launch::new(&row.kernel, elem).params(&params).grid([y.len(), 1, 1]);
     for operand in operands {
         if let Some(Operand::View(View { buffer, offset, .. })) = operand {
@@ -227,32 +239,32 @@ fn straightened(operand: Option<Operand<'_>>, shape: &[usize]) -> Result<Option<
 
 /// The dtype to compute in; an error where the op does not accept it or `y` cannot hold the result.
 #[track_caller]
-fn compute_dtype<O: ElementwiseOp>(op: O, operands: &[Option<Operand<'_>>; 3], y: DType) -> Result<DType> {
-    let typing = op.row().typing;
+fn compute_dtype(row: &Row, operands: &[Option<Operand<'_>>; 3], y: DType) -> Result<DType> {
+    let (name, typing) = (row.kernel.entry, row.typing);
     // The condition of a selection takes no part, and in place the output is the first operand.
     let taking_part = &operands[usize::from(typing == Typing::Select)..];
     let first = if taking_part[0].is_none() { y } else { DType::Bool };
     let dtype = promote_from(first, taking_part.iter().flatten().copied());
-    if !op.accepts(dtype) {
-        return Err(Error::dtype(op.name(), format!("got {dtype}, expected a number; cast it first")));
+    if !typing.accepts(dtype) {
+        return Err(Error::dtype(name, format!("got {dtype}, expected a number; cast it first")));
     }
-    let result = op.output_dtype(dtype);
+    let result = typing.output_dtype(dtype);
     let holds = y == result || y.is_float() && result.is_float() || y.is_int() && result.is_int();
     if !holds {
-        return Err(Error::dtype(op.name(), format!("the result is {result}, which {y} cannot hold in place")));
+        return Err(Error::dtype(name, format!("the result is {result}, which {y} cannot hold in place")));
     }
     Ok(if typing == Typing::Float { result } else { dtype })
 }
 
 #[track_caller]
-fn params<O: ElementwiseOp>(
-    op: O,
+fn params(
+    name: &'static str,
     operands: &[Option<Operand<'_>>; 3],
     shape: &[usize],
     scalars: [f64; 2],
 ) -> Result<ElementwiseParams> {
     const ZEROS: [isize; 64] = [0; 64];
-    let too_many = || Error::shape(op.name(), format!("{shape:?} has more than {MAX_RANK} dims that cannot be merged"));
+    let too_many = || Error::shape(name, format!("{shape:?} has more than {MAX_RANK} dims that cannot be merged"));
     let zeros = ZEROS.get(..shape.len()).ok_or_else(too_many)?;
     let strides = operands.map(|operand| match operand {
         Some(Operand::View(view)) => view.strides,
@@ -261,16 +273,16 @@ fn params<O: ElementwiseOp>(
     let collapsed = collapse(shape, strides).ok_or_else(too_many)?;
     let mut params = ElementwiseParams {
         len: shape.iter().product::<usize>() as u64,
-        op: op.index() as u64,
         rank: collapsed.rank as u64,
         shape: collapsed.shape.map(|len| len as u64),
         strides: collapsed.strides.map(|strides| strides.map(|stride| stride as i64)),
         scalars,
         ..Zeroable::zeroed()
     };
-    for (i, operand) in operands.iter().enumerate().take(O::ARITY) {
+    for (i, operand) in operands.iter().enumerate() {
         params.kinds[i] = match operand {
-            None => ElementwiseParams::OUTPUT,
+            None if i == 0 => ElementwiseParams::OUTPUT,
+            None => 0,
             Some(Operand::View(_)) => ElementwiseParams::VIEW,
             Some(Operand::Scalar(scalar)) => {
                 (params.values[i], params.integers[i]) = (scalar.to_f64(), scalar.to_i64());

@@ -9,10 +9,9 @@ use crate::cpu::number::{Float, Number};
 /// One pass over elements of type `S`. `merge` must be associative up to rounding, and `start` its neutral element.
 pub(crate) trait Fold<S: Stored>: Copy + Send + Sync {
     type Acc: Copy + Send + Sync;
-    type Given: Copy + Send + Sync;
     fn start(self) -> Self::Acc;
-    /// Takes in element `x`, the `position`th of those reduced.
-    fn step(self, acc: Self::Acc, x: S, given: Self::Given, position: i64) -> Self::Acc;
+    /// Takes in element `x`, the `position`th of those reduced; `given` belongs to the output.
+    fn step(self, acc: Self::Acc, x: S, given: S::Compute, position: i64) -> Self::Acc;
     fn merge(self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
 }
 
@@ -80,13 +79,12 @@ where
     S::Compute: Number,
 {
     type Acc = S::Compute;
-    type Given = ();
     #[inline(always)]
     fn start(self) -> S::Compute {
         self.neutral()
     }
     #[inline(always)]
-    fn step(self, acc: S::Compute, x: S, _: (), _: i64) -> S::Compute {
+    fn step(self, acc: S::Compute, x: S, _: S::Compute, _: i64) -> S::Compute {
         self.join(acc, x.widen())
     }
     #[inline(always)]
@@ -95,26 +93,29 @@ where
     }
 }
 
-/// Whether any element's truth (`x != 0`, so false for -0.0 and true for NaN) is `wanted`. The accumulator is 0 or 1.
+/// Whether any element's truth (`x != 0`, so false for -0.0 and true for NaN) is `wanted`. The accumulator counts them; it
+/// may stop short of their number, but never returns to 0.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyTruth {
     pub(crate) wanted: bool,
 }
 
-impl<S: Stored> Fold<S> for AnyTruth {
-    type Acc = u8;
-    type Given = ();
+impl<S: Stored> Fold<S> for AnyTruth
+where
+    S::Compute: Number,
+{
+    type Acc = S::Compute;
     #[inline(always)]
-    fn start(self) -> u8 {
-        0
+    fn start(self) -> S::Compute {
+        Number::ZERO
     }
     #[inline(always)]
-    fn step(self, acc: u8, x: S, _: (), _: i64) -> u8 {
-        acc | ((x != S::default()) == self.wanted) as u8
+    fn step(self, acc: S::Compute, x: S, _: S::Compute, _: i64) -> S::Compute {
+        acc.plus(if (x != S::default()) == self.wanted { Number::ONE } else { Number::ZERO })
     }
     #[inline(always)]
-    fn merge(self, a: u8, b: u8) -> u8 {
-        a | b
+    fn merge(self, a: S::Compute, b: S::Compute) -> S::Compute {
+        a.plus(b)
     }
 }
 
@@ -127,7 +128,6 @@ where
     S::Compute: Number,
 {
     type Acc = i64;
-    type Given = S::Compute;
     #[inline(always)]
     fn start(self) -> i64 {
         i64::MAX
@@ -203,7 +203,6 @@ where
     S::Compute: Number,
 {
     type Acc = S::Compute;
-    type Given = S::Compute;
     #[inline(always)]
     fn start(self) -> S::Compute {
         S::Compute::ZERO
@@ -227,13 +226,12 @@ where
     S::Compute: Float,
 {
     type Acc = S::Compute;
-    type Given = ();
     #[inline(always)]
     fn start(self) -> S::Compute {
         self.0.neutral()
     }
     #[inline(always)]
-    fn step(self, acc: S::Compute, x: S, _: (), _: i64) -> S::Compute {
+    fn step(self, acc: S::Compute, x: S, _: S::Compute, _: i64) -> S::Compute {
         self.0.join(acc, x.widen().abs())
     }
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 mod block;
 mod fold;
+mod lines;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,7 @@ use crate::reduce::ReduceParams;
 use crate::{Bool, Compute, CpuArgs, Error, ErrorKind, Result, Stored, with_dtype};
 
 /// Runs `f` on each block of outputs.
-fn blocks<S: Stored, O: Stored>(
-    args: &mut CpuArgs<'_>,
-    f: impl Fn(&Block<'_, S>, &mut [O]) + Send + Sync,
-) -> Result<()> {
+fn blocks<S: Stored, O: Stored>(args: &mut CpuArgs<'_>, f: &(dyn Fn(&Block<'_, S>, &mut [O]) + Sync)) -> Result<()> {
     let params: ReduceParams = args.params();
     let plan = Plan {
         x: args.whole_input::<S>(0),
@@ -53,14 +51,14 @@ fn no_integers(args: &CpuArgs<'_>) -> Result<()> {
 pub(crate) fn sum(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, |x, y| store(y, x.fold_plain(Sum))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, &|x, y| store(y, x.fold_plain(&Sum))), else no_integers(args)),
     )
 }
 
 pub(crate) fn prod(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, |x, y| store(y, x.fold_plain(Product))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, Total<E>>(args, &|x, y| store(y, x.fold_plain(&Product))), else no_integers(args)),
     )
 }
 
@@ -68,52 +66,52 @@ pub(crate) fn mean(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, _) = count_and_argument(args);
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, means(x, n))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, means(x, n))), else no_integers(args)),
     )
 }
 
 pub(crate) fn max(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, |x, y| store(y, x.fold_plain(Greatest))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, &|x, y| store(y, x.fold_plain(&Greatest))), else no_integers(args)),
     )
 }
 
 pub(crate) fn min(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, |x, y| store(y, x.fold_plain(Least))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, compute E => blocks::<E, E>(args, &|x, y| store(y, x.fold_plain(&Least))), else no_integers(args)),
     )
 }
 
 pub(crate) fn any(args: &mut CpuArgs<'_>) -> Result<()> {
     run_with_wide_inputs(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, |x, y| {
-        y.iter_mut().zip(x.fold_plain(AnyTruth { wanted: true })).for_each(|(y, found)| *y = Bool(found));
+        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, &|x, y| {
+        y.iter_mut().zip(x.fold_plain(&AnyTruth { wanted: true })).for_each(|(y, found)| *y = Bool((found != Number::ZERO).into()));
     }), else no_integers(args))
     })
 }
 
 pub(crate) fn all(args: &mut CpuArgs<'_>) -> Result<()> {
     run_with_wide_inputs(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, |x, y| {
-        y.iter_mut().zip(x.fold_plain(AnyTruth { wanted: false })).for_each(|(y, found)| *y = Bool(1 - found));
+        with_dtype!(args.elem, compute E => blocks::<E, Bool>(args, &|x, y| {
+        y.iter_mut().zip(x.fold_plain(&AnyTruth { wanted: false })).for_each(|(y, found)| *y = Bool((found == Number::ZERO).into()));
     }), else no_integers(args))
     })
 }
 
 pub(crate) fn argmax(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, |x, y| {
-        store(y, x.fold(FirstEqual, &x.fold_plain(Greatest)));
+        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, &|x, y| {
+        store(y, x.fold(&FirstEqual, &x.fold_plain(&Greatest)));
     }), else no_integers(args))
     })
 }
 
 pub(crate) fn argmin(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, |x, y| {
-        store(y, x.fold(FirstEqual, &x.fold_plain(Least)));
+        with_dtype!(args.elem, compute E => blocks::<E, i64>(args, &|x, y| {
+        store(y, x.fold(&FirstEqual, &x.fold_plain(&Least)));
     }), else no_integers(args))
     })
 }
@@ -122,21 +120,21 @@ pub(crate) fn norm(args: &mut CpuArgs<'_>) -> Result<()> {
     let (_, p) = count_and_argument(args);
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, norms(x, p))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, norms(x, p))), else no_integers(args)),
     )
 }
 
 pub(crate) fn logsumexp(args: &mut CpuArgs<'_>) -> Result<()> {
     run_widened(
         args,
-        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, logs_of_sums(x))), else no_integers(args)),
+        &|args: &mut CpuArgs<'_>| with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, logs_of_sums(x))), else no_integers(args)),
     )
 }
 
 pub(crate) fn var(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, correction) = count_and_argument(args);
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| store(y, variances(x, n, correction))),
+        with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| store(y, variances(x, n, correction))),
         else no_integers(args))
     })
 }
@@ -144,7 +142,7 @@ pub(crate) fn var(args: &mut CpuArgs<'_>) -> Result<()> {
 pub(crate) fn std(args: &mut CpuArgs<'_>) -> Result<()> {
     let (n, correction) = count_and_argument(args);
     run_widened(args, &|args: &mut CpuArgs<'_>| {
-        with_dtype!(args.elem, real E => blocks::<E, E>(args, |x, y| {
+        with_dtype!(args.elem, real E => blocks::<E, E>(args, &|x, y| {
         store(y, variances(x, n, correction).into_iter().map(Float::sqrt));
     }), else no_integers(args))
     })
@@ -155,7 +153,7 @@ where
     S::Compute: Float,
 {
     let n = Stored::from_f64(n);
-    let mut sums = x.fold_plain(Sum);
+    let mut sums = x.fold_plain(&Sum);
     sums.iter_mut().for_each(|sum| *sum = sum.over(n));
     sums
 }
@@ -166,14 +164,14 @@ where
 {
     let zeros = vec![Number::ZERO; x.len()];
     match p {
-        f64::INFINITY => x.fold_plain(OfAbsolute(Greatest)),
-        f64::NEG_INFINITY => x.fold_plain(OfAbsolute(Least)),
-        1.0 => x.fold_plain(OfAbsolute(Sum)),
-        2.0 => x.fold(SumOf(SquaredDeviation), &zeros).into_iter().map(Float::sqrt).collect(),
-        0.0 => x.fold(SumOf(AbsolutePower(p)), &zeros),
+        f64::INFINITY => x.fold_plain(&OfAbsolute(Greatest)),
+        f64::NEG_INFINITY => x.fold_plain(&OfAbsolute(Least)),
+        1.0 => x.fold_plain(&OfAbsolute(Sum)),
+        2.0 => x.fold(&SumOf(SquaredDeviation), &zeros).into_iter().map(Float::sqrt).collect(),
+        0.0 => x.fold(&SumOf(AbsolutePower(p)), &zeros),
         _ => {
             let root = Stored::from_f64(1.0 / p);
-            x.fold(SumOf(AbsolutePower(p)), &zeros).into_iter().map(|sum| sum.powf(root)).collect()
+            x.fold(&SumOf(AbsolutePower(p)), &zeros).into_iter().map(|sum| sum.powf(root)).collect()
         }
     }
 }
@@ -182,14 +180,14 @@ fn logs_of_sums<S: Stored>(x: &Block<'_, S>) -> Vec<S::Compute>
 where
     S::Compute: Float,
 {
-    let mut shifts = x.fold_plain(Greatest);
+    let mut shifts = x.fold_plain(&Greatest);
     for shift in &mut shifts {
         // An infinite maximum is no shift to take: inf - inf is NaN, while exp(inf) and exp(-inf) are right as they are.
         if shift.abs() == Number::HIGHEST {
             *shift = Number::ZERO;
         }
     }
-    let mut sums = x.fold(SumOf(ExpBelow), &shifts);
+    let mut sums = x.fold(&SumOf(ExpBelow), &shifts);
     sums.iter_mut().zip(shifts).for_each(|(sum, shift)| *sum = sum.ln().plus(shift));
     sums
 }
@@ -200,8 +198,8 @@ where
 {
     let (count, divisor) = (Stored::from_f64(n), Stored::from_f64((n - correction).max(0.0)));
     let means = means(x, n);
-    let rests = x.fold(SumOf(Deviation), &means);
-    let mut squares = x.fold(SumOf(SquaredDeviation), &means);
+    let rests = x.fold(&SumOf(Deviation), &means);
+    let mut squares = x.fold(&SumOf(SquaredDeviation), &means);
     for (square, rest) in squares.iter_mut().zip(rests) {
         let exact = square.minus(rest.times(rest).over(count));
         *square = exact.greater(Number::ZERO).over(divisor);
