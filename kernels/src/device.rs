@@ -73,7 +73,9 @@ impl Device {
             "cuda" => Device::cuda(0),
             #[cfg(feature = "cuda")]
             _ if let Some(Ok(ordinal)) = name.strip_prefix("cuda:").map(str::parse) => Device::cuda(ordinal),
-            _ => Err(Error::new(ErrorKind::Device(format!("there is no device {name:?} in this build; it has: {KNOWN}")))),
+            _ => Err(Error::new(ErrorKind::Device(format!(
+                "there is no device {name:?} in this build; it has: {KNOWN}"
+            )))),
         }
     }
 

@@ -4,11 +4,14 @@
 //! from it: the forward result against the oracle in every dtype and on every device; gradients of first and second
 //! order in f64; transposed, sliced, stepped, expanded and offset inputs; and the text of errors.
 
+mod check;
+
 use std::sync::Arc;
 
 use chainrule_tensor::{DType, Device, Result, Rng, Tensor};
 
 use crate::Var;
+pub use check::{Checked, compare, layouts};
 
 type Call = Arc<dyn Fn(&[Var]) -> Result<Var> + Send + Sync>;
 type Plain = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
@@ -39,6 +42,14 @@ impl Array {
             }
         }
         Array { shape: shape.to_vec(), data }
+    }
+
+    /// The values of a tensor on any device.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn of(x: &Tensor) -> Result<Array> {
+        Ok(Array { shape: x.shape().to_vec(), data: x.to_f64_vec()? })
     }
 
     /// The array of `f(value)` for each value.
