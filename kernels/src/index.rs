@@ -91,7 +91,7 @@ pub static NONZERO: Kernel = Kernel {
     entry: "nonzero",
     cpu: cpu::index::nonzero,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::nonzero::nonzero,
 };
 
 /// Picks from the contiguous `x` into `y`.

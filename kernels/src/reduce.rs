@@ -95,7 +95,7 @@ pub static REDUCE_SUM: Kernel = Kernel {
     entry: "reduce_sum",
     cpu: cpu::reduce::sum,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::sum,
 };
 /// Means.
 pub static REDUCE_MEAN: Kernel = Kernel {
@@ -103,7 +103,7 @@ pub static REDUCE_MEAN: Kernel = Kernel {
     entry: "reduce_mean",
     cpu: cpu::reduce::mean,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::mean,
 };
 /// Products.
 pub static REDUCE_PROD: Kernel = Kernel {
@@ -111,7 +111,7 @@ pub static REDUCE_PROD: Kernel = Kernel {
     entry: "reduce_prod",
     cpu: cpu::reduce::prod,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::prod,
 };
 /// Maxima.
 pub static REDUCE_MAX: Kernel = Kernel {
@@ -119,7 +119,7 @@ pub static REDUCE_MAX: Kernel = Kernel {
     entry: "reduce_max",
     cpu: cpu::reduce::max,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::max,
 };
 /// Minima.
 pub static REDUCE_MIN: Kernel = Kernel {
@@ -127,7 +127,7 @@ pub static REDUCE_MIN: Kernel = Kernel {
     entry: "reduce_min",
     cpu: cpu::reduce::min,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::min,
 };
 /// Whether any is true.
 pub static REDUCE_ANY: Kernel = Kernel {
@@ -135,7 +135,7 @@ pub static REDUCE_ANY: Kernel = Kernel {
     entry: "reduce_any",
     cpu: cpu::reduce::any,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::any,
 };
 /// Whether all are true.
 pub static REDUCE_ALL: Kernel = Kernel {
@@ -143,7 +143,7 @@ pub static REDUCE_ALL: Kernel = Kernel {
     entry: "reduce_all",
     cpu: cpu::reduce::all,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::all,
 };
 /// Places of maxima.
 pub static REDUCE_ARGMAX: Kernel = Kernel {
@@ -151,7 +151,7 @@ pub static REDUCE_ARGMAX: Kernel = Kernel {
     entry: "reduce_argmax",
     cpu: cpu::reduce::argmax,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::argmax,
 };
 /// Places of minima.
 pub static REDUCE_ARGMIN: Kernel = Kernel {
@@ -159,7 +159,7 @@ pub static REDUCE_ARGMIN: Kernel = Kernel {
     entry: "reduce_argmin",
     cpu: cpu::reduce::argmin,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::argmin,
 };
 /// Norms.
 pub static REDUCE_NORM: Kernel = Kernel {
@@ -167,7 +167,7 @@ pub static REDUCE_NORM: Kernel = Kernel {
     entry: "reduce_norm",
     cpu: cpu::reduce::norm,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::norm,
 };
 /// Logarithms of sums of exponentials.
 pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
@@ -175,7 +175,7 @@ pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
     entry: "reduce_logsumexp",
     cpu: cpu::reduce::logsumexp,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::logsumexp,
 };
 /// Variances.
 pub static REDUCE_VAR: Kernel = Kernel {
@@ -183,7 +183,7 @@ pub static REDUCE_VAR: Kernel = Kernel {
     entry: "reduce_var",
     cpu: cpu::reduce::var,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::var,
 };
 /// Standard deviations.
 pub static REDUCE_STD: Kernel = Kernel {
@@ -191,7 +191,7 @@ pub static REDUCE_STD: Kernel = Kernel {
     entry: "reduce_std",
     cpu: cpu::reduce::std,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::reduce::std,
 };
 
 impl ReduceOp {

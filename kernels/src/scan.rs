@@ -41,7 +41,7 @@ pub static CUMSUM: Kernel = Kernel {
     entry: "cumsum",
     cpu: cpu::scan::cumsum,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::scan::cumsum,
 };
 /// Cumulative products.
 pub static CUMPROD: Kernel = Kernel {
@@ -49,7 +49,7 @@ pub static CUMPROD: Kernel = Kernel {
     entry: "cumprod",
     cpu: cpu::scan::cumprod,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::scan::cumprod,
 };
 
 impl ScanOp {

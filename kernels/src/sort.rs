@@ -28,7 +28,7 @@ pub static SORT: Kernel = Kernel {
     entry: "sort",
     cpu: cpu::sort::sort,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::sort::sort,
 };
 
 /// The first `k` elements of every row of the contiguous `x` in sorted order, and their positions as i64.

@@ -22,6 +22,10 @@ mod source;
 
 pub(crate) mod copy;
 pub(crate) mod elementwise;
+pub(crate) mod nonzero;
+pub(crate) mod reduce;
+pub(crate) mod scan;
+pub(crate) mod sort;
 
 pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
 pub use device::CudaDevice;

@@ -15,7 +15,13 @@ const FILES: &[(&str, &str)] = &[
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("nonzero.cu", include_str!("../../cuda/nonzero.cu")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
+    ("reduce.cu", include_str!("../../cuda/reduce.cu")),
+    ("reduce.cuh", include_str!("../../cuda/reduce.cuh")),
+    ("scan.cu", include_str!("../../cuda/scan.cu")),
+    ("scan.cuh", include_str!("../../cuda/scan.cuh")),
+    ("sort.cu", include_str!("../../cuda/sort.cu")),
 ];
 
 /// One file of kernels with the definitions that it is compiled with.
