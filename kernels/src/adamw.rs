@@ -49,7 +49,7 @@ pub static ADAMW: Kernel = Kernel {
     entry: "adamw",
     cpu: cpu::adamw::step,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::adamw::step,
 };
 
 /// One parameter with its gradient and states; all have the same number of elements.

@@ -70,7 +70,7 @@ pub static CROSS_ENTROPY_FORWARD: Kernel = Kernel {
     entry: "cross_entropy_forward",
     cpu: cpu::cross_entropy::forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::cross_entropy::forward,
 };
 /// `dy, logits, labels, max, log_sum, total_weight, [weight] -> dlogits`.
 pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
@@ -78,7 +78,7 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     entry: "cross_entropy_backward",
     cpu: cpu::cross_entropy::backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::cross_entropy::backward,
 };
 
 /// What both kernels read, each with the element at which its data start.

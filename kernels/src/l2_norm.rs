@@ -21,7 +21,7 @@ pub static L2_NORM_SQUARED: Kernel = Kernel {
     entry: "l2_norm_squared",
     cpu: cpu::l2_norm::squared,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::l2_norm::squared,
 };
 
 /// Elements that follow one another in a buffer.

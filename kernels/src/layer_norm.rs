@@ -49,7 +49,7 @@ pub static LAYER_NORM_FORWARD: Kernel = Kernel {
     entry: "layer_norm_forward",
     cpu: cpu::layer_norm::forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::layer_norm::forward,
 };
 /// `dy, x, mean, rstd, [weight] -> dx, [dweight], [dbias]`.
 pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
@@ -57,7 +57,7 @@ pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
     entry: "layer_norm_backward",
     cpu: cpu::layer_norm::backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::layer_norm::backward,
 };
 
 /// What the forward kernel reads, each with the element at which its data start.

@@ -43,7 +43,7 @@ pub static RMS_NORM_FORWARD: Kernel = Kernel {
     entry: "rms_norm_forward",
     cpu: cpu::rms_norm::forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::rms_norm::forward,
 };
 /// `dy, x, rstd, [weight] -> dx, [dweight]`.
 pub static RMS_NORM_BACKWARD: Kernel = Kernel {
@@ -51,7 +51,7 @@ pub static RMS_NORM_BACKWARD: Kernel = Kernel {
     entry: "rms_norm_backward",
     cpu: cpu::rms_norm::backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::rms_norm::backward,
 };
 
 /// `y [rows, cols]` of the dtype of `x` and `rstd [rows]` of the compute dtype, from `x [rows, cols]` and

@@ -42,7 +42,7 @@ pub static SGD: Kernel = Kernel {
     entry: "sgd",
     cpu: cpu::sgd::step,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::sgd::step,
 };
 
 /// One parameter with its gradient and state; all have the same number of elements.

@@ -33,7 +33,7 @@ pub static SOFTMAX_FORWARD: Kernel = Kernel {
     entry: "softmax_forward",
     cpu: cpu::softmax::softmax_forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::softmax::forward,
 };
 /// `y, dy -> dx`.
 pub static SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -41,7 +41,7 @@ pub static SOFTMAX_BACKWARD: Kernel = Kernel {
     entry: "softmax_backward",
     cpu: cpu::softmax::softmax_backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::softmax::backward,
 };
 /// `x -> y`.
 pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
@@ -49,7 +49,7 @@ pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
     entry: "log_softmax_forward",
     cpu: cpu::softmax::log_softmax_forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::softmax::forward,
 };
 /// `y, dy -> dx`.
 pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -57,7 +57,7 @@ pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
     entry: "log_softmax_backward",
     cpu: cpu::softmax::log_softmax_backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::softmax::backward,
 };
 
 /// `y = softmax(x)`. `x` starts at its element offset; `y` has `outer * len * inner` elements of the dtype of `x`.

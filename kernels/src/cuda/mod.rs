@@ -20,12 +20,21 @@ mod memory;
 mod nvrtc;
 mod source;
 
+pub(crate) mod adamw;
 pub(crate) mod copy;
+pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
+pub(crate) mod l2_norm;
+pub(crate) mod layer_norm;
 pub(crate) mod nonzero;
 pub(crate) mod reduce;
+pub(crate) mod rms_norm;
+pub(crate) mod rows;
 pub(crate) mod scan;
+pub(crate) mod sgd;
+pub(crate) mod softmax;
 pub(crate) mod sort;
+pub(crate) mod tensor_list;
 
 pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
 pub use device::CudaDevice;

@@ -11,17 +11,28 @@ use crate::DType;
 
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
+    ("adamw.cu", include_str!("../../cuda/adamw.cu")),
+    ("column_sums.cu", include_str!("../../cuda/column_sums.cu")),
     ("copy.cu", include_str!("../../cuda/copy.cu")),
+    ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("l2_norm.cu", include_str!("../../cuda/l2_norm.cu")),
+    ("layer_norm.cu", include_str!("../../cuda/layer_norm.cu")),
     ("nonzero.cu", include_str!("../../cuda/nonzero.cu")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
     ("reduce.cu", include_str!("../../cuda/reduce.cu")),
     ("reduce.cuh", include_str!("../../cuda/reduce.cuh")),
+    ("rms_norm.cu", include_str!("../../cuda/rms_norm.cu")),
+    ("rows.cuh", include_str!("../../cuda/rows.cuh")),
     ("scan.cu", include_str!("../../cuda/scan.cu")),
     ("scan.cuh", include_str!("../../cuda/scan.cuh")),
+    ("sgd.cu", include_str!("../../cuda/sgd.cu")),
+    ("softmax.cu", include_str!("../../cuda/softmax.cu")),
+    ("softmax_sums.cuh", include_str!("../../cuda/softmax_sums.cuh")),
     ("sort.cu", include_str!("../../cuda/sort.cu")),
+    ("tensor_list.cuh", include_str!("../../cuda/tensor_list.cuh")),
 ];
 
 /// One file of kernels with the definitions that it is compiled with.

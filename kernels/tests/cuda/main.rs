@@ -1,15 +1,25 @@
-//! CUDA kernels on the emulator against the host's.
+//! Kernels on CUDA against the same kernels on the host. Without a GPU they run on the emulator.
 
 mod nonzero;
+mod optimisers;
 mod reduce;
+mod rows;
 mod scan;
 mod sort;
 
 use chainrule_kernels::{Device, Rng, Stored};
 
-/// The host, and the emulator.
+/// Where the kernels run: what `CHAINRULE_DEVICE` names if that is CUDA, else the emulator.
+fn device() -> Device {
+    match std::env::var("CHAINRULE_DEVICE") {
+        Ok(name) if name.starts_with("cuda") => name.parse().unwrap(),
+        _ => Device::cuda_emu().unwrap(),
+    }
+}
+
+/// The host, and where the kernels run.
 fn devices() -> [Device; 2] {
-    [Device::Cpu, Device::cuda_emu().unwrap()]
+    [Device::Cpu, device()]
 }
 
 /// Multiples of 1/8 from -4 up to 4, as which every dtype has some of them.

@@ -1,0 +1,38 @@
+//! The sum of squares over many tensors on CUDA: method in [`crate::l2_norm`].
+
+use super::CudaArgs;
+use crate::{DType, Error, ErrorKind, Result};
+
+/// Elements of a chunk: the kernel's `CHUNK`.
+const CHUNK: usize = 8192;
+
+/// Blocks of the first stage: enough for any device, few enough that one block adds up their sums.
+const MAX_BLOCKS: usize = 2048;
+
+#[track_caller]
+pub(crate) fn squared(args: &mut CudaArgs<'_>) -> Result<()> {
+    args.floats_only()?;
+    let out = args.output(0);
+    if !matches!(out.dtype, DType::F32 | DType::F64) {
+        return Err(Error::new(ErrorKind::Unsupported { dtype: out.dtype, device: args.device.name().into() }));
+    }
+    let addresses: Vec<u64> = (1..args.n_inputs()).map(|index| args.input(index).address).collect();
+    let elements: usize = args.grid.iter().product();
+    let blocks = (elements.div_ceil(CHUNK) + addresses.len()).min(MAX_BLOCKS);
+    let tensors = args.table(&addresses)?;
+    let partial = args.workspace(blocks * size_of::<f64>())?;
+    args.stage(args.kernel.entry)
+        .blocks(blocks)
+        .param(args.input(0).address)
+        .param(tensors.address())
+        .param(partial.address())
+        .param(addresses.len() as u64)
+        .param(blocks as u64)
+        .run()?;
+    args.stage("l2_norm_total")
+        .param(partial.address())
+        .param(out.address)
+        .param(blocks as u64)
+        .param(out.dtype as u32)
+        .run()
+}
