@@ -15,6 +15,7 @@ const FILES: &[(&str, &str)] = &[
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("philox.cuh", include_str!("../../cuda/philox.cuh")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
 ];
 
