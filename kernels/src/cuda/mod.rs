@@ -20,8 +20,15 @@ mod memory;
 mod nvrtc;
 mod source;
 
+pub(crate) mod add_into;
 pub(crate) mod copy;
+pub(crate) mod dropout;
 pub(crate) mod elementwise;
+pub(crate) mod gather;
+pub(crate) mod groups;
+pub(crate) mod index;
+pub(crate) mod random;
+pub(crate) mod rope;
 
 pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
 pub use device::CudaDevice;

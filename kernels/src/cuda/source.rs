@@ -12,11 +12,18 @@ use crate::DType;
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
     ("copy.cu", include_str!("../../cuda/copy.cu")),
+    ("dropout.cu", include_str!("../../cuda/dropout.cu")),
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("gather.cu", include_str!("../../cuda/gather.cu")),
+    ("groups.cu", include_str!("../../cuda/groups.cu")),
+    ("groups.cuh", include_str!("../../cuda/groups.cuh")),
+    ("index.cu", include_str!("../../cuda/index.cu")),
     ("philox.cuh", include_str!("../../cuda/philox.cuh")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
+    ("random.cu", include_str!("../../cuda/random.cu")),
+    ("rope.cu", include_str!("../../cuda/rope.cu")),
 ];
 
 /// One file of kernels with the definitions that it is compiled with.
