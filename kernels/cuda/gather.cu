@@ -66,33 +66,31 @@ KERNEL(scatter_write, const Elem* src, const void* index, Elem* y, const Place* 
 }
 
 // y[target] += src, a thread for each line of `len` elements along the dim, `inner` apart; no two lines meet. Types below
-// f32 add up in `sums`, which has a place for each of y.
+// f32 add up in `sums`, which has a place for each of y, and is null for others.
 KERNEL(scatter_add_lines, const Elem* src, const void* index, Elem* y, Compute* sums, GatherParams p, u64 lines, u64 len,
        u64 inner, u32 dtype, FaultArg fault) {
     for (u64 line = thread_index(); line < lines; line += grid_threads()) {
         const u64 outer = line / inner, first = outer * len * inner + (line - outer * inner);
         const i64 base = offset_of(p.walk, first);
-        bool fits = true;
-        for (u64 j = 0; j < len; j++) {
-            const i64 at = load_as<i64>(index, (i64)(first + j * inner), dtype);
-            if ((u64)at >= p.size) {
-                report(fault, at, (i64)p.size, (i64)(first + j * inner));
-                fits = false;
-            } else if (sums) {
-                sums[base + at * p.stride] = load(&y[base + at * p.stride]);
-            }
-        }
-        if (!fits) continue;
-        for (u64 j = 0; j < len; j++) {
-            const u64 from = first + j * inner;
-            const i64 to = base + load_as<i64>(index, (i64)from, dtype) * p.stride;
-            if (sums) sums[to] = Sum::of(sums[to], load(&src[from]));
+        for (u64 from = first, end = first + len * inner; from < end; from += inner) {
+            const i64 at = load_as<i64>(index, (i64)from, dtype), to = base + at * p.stride;
+            if ((u64)at >= p.size) report(fault, at, (i64)p.size, (i64)from);
+            else if (sums) sums[to] = Sum::of(sums[to], load(&src[from]));
             else store(&y[to], Sum::of(load(&y[to]), load(&src[from])));
         }
-        for (u64 j = 0; sums && j < len; j++) {
-            const i64 to = base + load_as<i64>(index, (i64)(first + j * inner), dtype) * p.stride;
-            store(&y[to], sums[to]);
-        }
+    }
+}
+// sums[target(i)] = y[target(i)] before, and back after. Where several meet, all write the same.
+KERNEL(scatter_add_widen, const void* index, const Elem* y, Compute* sums, GatherParams p, u64 n, u32 dtype) {
+    for (u64 i = thread_index(); i < n; i += grid_threads()) {
+        i64 to = target(p, index, i, dtype);
+        if (to != OUTSIDE) sums[to] = load(&y[to]);
+    }
+}
+KERNEL(scatter_add_round, const void* index, Elem* y, const Compute* sums, GatherParams p, u64 n, u32 dtype) {
+    for (u64 i = thread_index(); i < n; i += grid_threads()) {
+        i64 to = target(p, index, i, dtype);
+        if (to != OUTSIDE) store(&y[to], sums[to]);
     }
 }
 

@@ -87,13 +87,21 @@ fn add_lines(args: &CudaArgs<'_>, index: &Index, sizes: [usize; 3]) -> Result<()
     // Rounding after each addition would lose small ones.
     let is_narrow = matches!(args.elem, DType::F16 | DType::BF16);
     let sums = args.workspace(if is_narrow { 4 * y.len } else { 0 })?;
-    let stage = stage(args, "scatter_add_lines", args.elem).blocks_for(sizes[0]);
-    let stage = stage.param(args.input(0).address).param(args.input(1).address).param(y.address);
-    let mut stage = stage.param(sums.address()).param(index.params);
-    for size in sizes {
-        stage = stage.param(size as u64);
+    let (list, sums) = (args.input(1).address, sums.address());
+    let convert = |entry| {
+        let stage = stage(args, entry, args.elem).blocks_for(index.n);
+        index.of(stage.param(list).param(y.address).param(sums)).run()
+    };
+    if is_narrow {
+        convert("scatter_add_widen")?;
     }
-    stage.param(index.dtype).fault_param("scatter_add", outside)?.run()
+    let lines = stage(args, "scatter_add_lines", args.elem).blocks_for(sizes[0]);
+    let mut lines = lines.param(args.input(0).address).param(list).param(y.address).param(sums).param(index.params);
+    for size in sizes {
+        lines = lines.param(size as u64);
+    }
+    lines.param(index.dtype).fault_param("scatter_add", outside)?.run()?;
+    if is_narrow { convert("scatter_add_round") } else { Ok(()) }
 }
 
 #[track_caller]
