@@ -1,4 +1,5 @@
-// Moving elements: strided to contiguous, into a part of a larger tensor, from one dtype to another, and filling.
+// Moving elements: strided to contiguous, into a part of a larger tensor, added to it, from one dtype to another, and
+// filling.
 // Formulas and twins: src/copy.rs, src/cpu/copy.rs.
 #include "prelude.cuh"
 
@@ -54,4 +55,26 @@ KERNEL(cast, const Elem* x, void* y, CopyParams p, u32 y_dtype) {
 KERNEL(fill, Elem* y, FillParams p) {
     const Elem value = ELEM_IS_INT ? convert<Elem>(p.integer) : convert<Elem>(p.value);
     for (u64 i = thread_index(); i < p.len; i += grid_threads()) y[i] = value;
+}
+
+// y[places] += the sum of x[places + inside], where no two places of y are the same; `inside` are the dims along which y
+// does not move, `n_inside` elements. Rounded once.
+KERNEL(add_into, const Elem* x, Elem* y, CopyParams p, Dims inside, u64 n_inside) {
+    for (u64 i = thread_index(); i < p.len; i += grid_threads()) {
+        const Places at = places(p, i);
+        Compute total = load(&y[at.y]);
+        for (u64 k = 0; k < n_inside; k++) total = Sum::of(total, load(&x[at.x + offset_of(inside, k)]));
+        store(&y[at.y], total);
+    }
+}
+
+// The same with a block for each place of y, where much is added to each.
+KERNEL(add_into_rows, const Elem* x, Elem* y, CopyParams p, Dims inside, u64 n_inside) {
+    SHARED(Compute, scratch, [THREADS / WARP]);
+    if (block_index() >= p.len) return;
+    const Places at = places(p, block_index());
+    Compute part = 0;
+    for (u64 k = threadIdx.x; k < n_inside; k += THREADS) part = Sum::of(part, load(&x[at.x + offset_of(inside, k)]));
+    part = block_fold<Sum>(part, scratch);
+    if (threadIdx.x == 0) store(&y[at.y], Sum::of(load(&y[at.y]), part));
 }

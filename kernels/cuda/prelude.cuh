@@ -260,7 +260,11 @@ DEVICE void report(FaultArg arg, i64 value, i64 limit, i64 at) {
 const u32 FULL = 0xffffffffu;
 const int WARP = 32;
 
-struct Sum { template <class T> static DEVICE T of(T a, T b) { return a + b; } };
+struct Sum {
+    template <class T> static DEVICE T of(T a, T b) { return a + b; }
+    // Integers wrap.
+    static DEVICE i64 of(i64 a, i64 b) { return (i64)((u64)a + (u64)b); }
+};
 // NaN wins, as in the ops of these names.
 struct Max { template <class T> static DEVICE T of(T a, T b) { return a != a ? a : b != b ? b : a > b ? a : b; } };
 struct Min { template <class T> static DEVICE T of(T a, T b) { return a != a ? a : b != b ? b : a < b ? a : b; } };

@@ -23,7 +23,7 @@ pub static ADD_INTO: Kernel = Kernel {
     entry: "add_into",
     cpu: cpu::add_into,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::add_into::add_into,
 };
 
 /// Converts elements to the dtype of the output, which is contiguous.

@@ -77,6 +77,16 @@ impl Dims {
         }
     }
 
+    /// The size of the first dim along which a step leads nowhere, and the elements inside it; 1 and 1 without one.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn standing(&self) -> (usize, usize) {
+        let rank = self.rank();
+        match self.strides[..rank].iter().position(|&stride| stride == 0) {
+            Some(dim) => (self.shape[dim] as usize, self.shape[dim + 1..rank].iter().product::<u64>() as usize),
+            None => (1, 1),
+        }
+    }
+
     /// How many dims remain after merging.
     pub(crate) fn rank(&self) -> usize {
         self.rank as usize

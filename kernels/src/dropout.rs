@@ -28,7 +28,7 @@ pub static DROPOUT_FORWARD: Kernel = Kernel {
     entry: "dropout_forward",
     cpu: cpu::dropout::forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::dropout::forward,
 };
 
 /// Writes y, given a buffer with the element at which x starts.

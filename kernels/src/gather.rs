@@ -39,7 +39,7 @@ pub static GATHER: Kernel = Kernel {
     entry: "gather",
     cpu: cpu::gather::gather,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::gather::gather,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER: Kernel = Kernel {
@@ -47,7 +47,7 @@ pub static SCATTER: Kernel = Kernel {
     entry: "scatter",
     cpu: cpu::gather::scatter,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::gather::scatter,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER_ADD: Kernel = Kernel {
@@ -55,7 +55,7 @@ pub static SCATTER_ADD: Kernel = Kernel {
     entry: "scatter_add",
     cpu: cpu::gather::scatter_add,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::gather::scatter_add,
 };
 
 impl GatherParams {

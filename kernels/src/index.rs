@@ -51,7 +51,7 @@ pub static INDEX_SELECT: Kernel = Kernel {
     entry: "index_select",
     cpu: cpu::index::select,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::index::select,
 };
 /// `weight, ids -> y`.
 pub static EMBEDDING_FORWARD: Kernel = Kernel {
@@ -59,7 +59,7 @@ pub static EMBEDDING_FORWARD: Kernel = Kernel {
     entry: "embedding_forward",
     cpu: cpu::index::embedding,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::index::embedding,
 };
 /// `src, ids -> y`, in place.
 pub static INDEX_ADD: Kernel = Kernel {
@@ -67,7 +67,7 @@ pub static INDEX_ADD: Kernel = Kernel {
     entry: "index_add",
     cpu: cpu::index::add,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::index::add,
 };
 /// `dy, ids -> dweight`.
 pub static EMBEDDING_BACKWARD: Kernel = Kernel {
@@ -75,7 +75,7 @@ pub static EMBEDDING_BACKWARD: Kernel = Kernel {
     entry: "embedding_backward",
     cpu: cpu::index::embedding_backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::index::embedding_backward,
 };
 /// `ids -> y`.
 pub static ONE_HOT: Kernel = Kernel {
@@ -83,7 +83,7 @@ pub static ONE_HOT: Kernel = Kernel {
     entry: "one_hot",
     cpu: cpu::index::one_hot,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::index::one_hot,
 };
 /// `x -> y`.
 pub static NONZERO: Kernel = Kernel {

@@ -55,7 +55,7 @@ pub static UNIFORM: Kernel = Kernel {
     entry: "uniform",
     cpu: cpu::random::uniform,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::random::floats,
 };
 /// `-> y`.
 pub static NORMAL: Kernel = Kernel {
@@ -63,7 +63,7 @@ pub static NORMAL: Kernel = Kernel {
     entry: "normal",
     cpu: cpu::random::normal,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::random::floats,
 };
 /// `-> y`.
 pub static INTEGERS: Kernel = Kernel {
@@ -71,7 +71,7 @@ pub static INTEGERS: Kernel = Kernel {
     entry: "integers",
     cpu: cpu::random::integers,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::random::integers,
 };
 /// `-> y`.
 pub static BERNOULLI: Kernel = Kernel {
@@ -79,7 +79,7 @@ pub static BERNOULLI: Kernel = Kernel {
     entry: "bernoulli",
     cpu: cpu::random::bernoulli,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::random::bernoulli,
 };
 
 /// Fills `y` with numbers evenly spread over `low..high`.

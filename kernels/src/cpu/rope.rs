@@ -15,7 +15,7 @@ pub static ROPE_FORWARD: Kernel = Kernel {
     entry: "rope_forward",
     cpu: forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::rope::forward,
 };
 
 fn forward(args: &mut CpuArgs<'_>) -> Result<()> {

@@ -1,7 +1,9 @@
 //! Kernels on CUDA against the same kernels on the host. Without a GPU they run on the emulator.
 
+mod indexing;
 mod nonzero;
 mod optimisers;
+mod random;
 mod reduce;
 mod rows;
 mod scan;

@@ -1,0 +1,239 @@
+//! Indexing and strided sums: the same values on both devices, bit by bit, as sums are taken in the same order.
+
+use chainrule_kernels::copy::add_into;
+use chainrule_kernels::gather::{self, GatherParams};
+use chainrule_kernels::index::{self, IndexParams};
+use chainrule_kernels::{Buffer, DType, Device, Result, Rng, Stored, View, with_dtype};
+
+const INDEX_DTYPES: [DType; 4] = [DType::I64, DType::U32, DType::I32, DType::U8];
+
+/// A buffer of `dtype` with these values, converted.
+pub fn buffer(device: &Device, dtype: DType, values: &[f64]) -> Buffer {
+    with_dtype!(dtype, E => {
+        Buffer::from_slice(device, &values.iter().map(|&x| E::from_f64(x)).collect::<Vec<E>>()).unwrap()
+    })
+}
+
+/// What a buffer holds.
+pub fn values(buffer: &Buffer) -> Result<Vec<f64>> {
+    with_dtype!(buffer.dtype(), E => Ok(buffer.to_vec::<E>()?.iter().map(|x| x.to_f64()).collect()))
+}
+
+/// `len` numbers in -4..4 in steps that no dtype below f32 holds, so that each rounding shows.
+pub fn noise(len: usize, seed: u64) -> Vec<f64> {
+    let mut rng = Rng::seed(seed);
+    (0..len).map(|_| f64::from(rng.uniform()) * 8.0 - 4.0).collect()
+}
+
+/// Indices below `size`, a third of them the same one.
+fn ids(len: usize, size: usize, seed: u64) -> Vec<f64> {
+    let mut rng = Rng::seed(seed);
+    let often = rng.below(size as u64);
+    (0..len).map(|_| if rng.below(3) == 0 { often } else { rng.below(size as u64) } as f64).collect()
+}
+
+/// Runs `f` on the host and on CUDA, which must agree to `tolerance`.
+#[track_caller]
+pub fn same(what: &str, tolerance: f64, f: impl Fn(&Device) -> Result<Buffer>) {
+    let [want, got] = [Device::Cpu, crate::device()].map(|device| values(&f(&device).unwrap()).unwrap());
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        let close =
+            got == want || got.is_nan() && want.is_nan() || (got - want).abs() <= tolerance * want.abs().max(1.0);
+        assert!(close, "{what} [{i}]: {got:e} on CUDA, {want:e} on the host");
+    }
+}
+
+/// Runs `f` on the host and on CUDA, which must fail with the same text.
+#[track_caller]
+pub fn same_error(f: impl Fn(&Device) -> Result<Buffer>) {
+    let text = |device: Device| {
+        let error = f(&device).and_then(|y| values(&y)).unwrap_err().to_string();
+        error.split(" (").next().unwrap_or_default().to_string()
+    };
+    let (want, got) = (text(Device::Cpu), text(crate::device()));
+    assert_eq!(got, want);
+}
+
+fn row_major(shape: &[usize]) -> Vec<isize> {
+    (0..shape.len()).map(|dim| shape[dim + 1..].iter().product::<usize>() as isize).collect()
+}
+
+fn gathers(dtype: DType, index_dtype: DType, index_shape: &[usize], shape: &[usize], dim: usize) {
+    let what = format!("{dtype} by {index_dtype} {index_shape:?} {shape:?} {dim}");
+    let n = index_shape.iter().product();
+    let params = GatherParams::new(index_shape, shape, &row_major(shape), dim).unwrap();
+    let (x, src) = (noise(3 + shape.iter().product::<usize>(), 1), noise(n, 2));
+    let list = ids(n + 1, shape[dim].min(250), 3);
+    let index = |device: &Device| buffer(device, index_dtype, &list);
+    same(&format!("gather {what}"), 0.0, |device| {
+        let mut y = Buffer::allocate(device, dtype, n)?;
+        gather::gather((&buffer(device, dtype, &x), 3), (&index(device), 1), params, &mut y)?;
+        Ok(y)
+    });
+    for (name, op) in [("scatter", gather::scatter as fn(_, _, _, &mut _) -> _), ("scatter_add", gather::scatter_add)] {
+        same(&format!("{name} {what}"), 0.0, |device| {
+            let mut y = buffer(device, dtype, &x[3..]);
+            op((&buffer(device, dtype, &src), 0), (&index(device), 1), params, &mut y)?;
+            Ok(y)
+        });
+    }
+}
+
+#[test]
+fn gather_and_scatter_along_every_dim() {
+    let cases: &[(&[usize], &[usize], usize)] = &[
+        (&[5], &[9], 0),
+        (&[1], &[1], 0),
+        (&[4, 31], &[4, 7], 1),
+        (&[4, 31], &[6, 31], 0),
+        (&[3, 8, 5], &[4, 6, 5], 1),
+        (&[3, 1, 5], &[3, 9, 5], 1),
+        // Long lines, which are sorted: less than a tile, and several with keys of three digits.
+        (&[100, 3], &[7, 3], 0),
+        (&[5000], &[70_000], 0),
+        (&[2, 0], &[2, 3], 1),
+    ];
+    for (at, (index_shape, shape, dim)) in cases.iter().enumerate() {
+        for dtype in [DType::F32, DType::BF16, DType::I32] {
+            gathers(dtype, INDEX_DTYPES[at % 4], index_shape, shape, *dim);
+        }
+    }
+    for dtype in DType::ALL {
+        gathers(dtype, DType::I64, &[70, 2], &[33, 2], 0);
+    }
+}
+
+#[test]
+fn gather_reads_through_strides() {
+    let params = GatherParams::new(&[3, 4], &[3, 2], &[-1, 3], 1).unwrap();
+    same("gather", 0.0, |device| {
+        let mut y = Buffer::allocate(device, DType::F16, 12)?;
+        let list = [1., 0., 1., 1., 0., 0., 1., 0., 1., 0., 0., 1.];
+        gather::gather(
+            (&buffer(device, DType::F16, &noise(7, 1)), 3),
+            (&buffer(device, DType::U8, &list), 0),
+            params,
+            &mut y,
+        )?;
+        Ok(y)
+    });
+}
+
+fn rows(dtype: DType, index_dtype: DType, [outer, size, n, inner]: [usize; 4]) {
+    let what = format!("{dtype} by {index_dtype} [{outer}, {size}, {n}, {inner}]");
+    let params = IndexParams { outer: outer as u64, size: size as u64, n: n as u64, inner: inner as u64 };
+    let (x, src, list) = (noise(outer * size * inner, 1), noise(outer * n * inner + 1, 2), ids(n, size.min(250), 3));
+    let index = |device: &Device| buffer(device, index_dtype, &list);
+    same(&format!("index_select {what}"), 0.0, |device| {
+        let mut y = Buffer::allocate(device, dtype, outer * n * inner)?;
+        index::index_select((&buffer(device, dtype, &x), 0), (&index(device), 0), params, &mut y)?;
+        Ok(y)
+    });
+    // At an offset rows are not aligned.
+    for offset in [0, 1] {
+        same(&format!("index_add {what} at {offset}"), 0.0, |device| {
+            let mut y = buffer(device, dtype, &x);
+            index::index_add((&buffer(device, dtype, &src), offset), (&index(device), 0), params, &mut y)?;
+            Ok(y)
+        });
+    }
+    for padding in [None, list.first().map(|id| *id as usize)].into_iter().take(if outer == 1 { 2 } else { 0 }) {
+        same(&format!("embedding {what} padding {padding:?}"), 0.0, |device| {
+            let mut dweight = buffer(device, dtype, &vec![f64::NAN; size * inner]);
+            let dy = buffer(device, dtype, &src);
+            index::embedding_backward((&dy, 0), (&index(device), 0), params, padding, &mut dweight)?;
+            Ok(dweight)
+        });
+    }
+}
+
+#[test]
+fn rows_by_ids() {
+    let cases = [[1, 5, 9, 31], [3, 7, 1, 1], [2, 300, 33, 40], [1, 2, 1000, 8], [2, 3, 0, 4], [1, 70_000, 2100, 1]];
+    for (at, sizes) in cases.into_iter().enumerate() {
+        for dtype in [DType::F32, DType::BF16] {
+            rows(dtype, INDEX_DTYPES[at % 4], sizes);
+        }
+    }
+    for dtype in DType::ALL {
+        rows(dtype, DType::U32, [2, 4, 200, 8]);
+    }
+}
+
+#[test]
+fn one_hot_rows() {
+    for dtype in DType::ALL {
+        same("one_hot", 0.0, |device| {
+            let params = IndexParams { outer: 1, size: 11, n: 33, inner: 1 };
+            let mut y = Buffer::allocate(device, dtype, 33 * 11)?;
+            index::one_hot((&buffer(device, DType::I32, &ids(33, 11, 5)), 0), params, &mut y)?;
+            Ok(y)
+        });
+    }
+}
+
+#[test]
+fn indices_outside_are_the_same_errors() {
+    for (outside, dtype) in [(7.0, DType::I64), (-1.0, DType::I32), (255.0, DType::U8)] {
+        let list: Vec<f64> = (0..100).map(|i| if i == 61 { outside } else { f64::from(i % 7) }).collect();
+        let (rows, along) =
+            (IndexParams { outer: 1, size: 7, n: 100, inner: 2 }, GatherParams::new(&[100], &[7], &[1], 0).unwrap());
+        let run = |device: &Device, op: usize| {
+            let (x, ids) = (buffer(device, DType::F32, &[1.0; 200]), buffer(device, dtype, &list));
+            let (x, ids, mut y) = ((&x, 0), (&ids, 0), buffer(device, DType::F32, &[0.0; 700]));
+            let mut dweight = buffer(device, DType::F32, &[0.0; 14]);
+            match op {
+                0 => gather::gather(x, ids, along, &mut y)?,
+                1 => gather::scatter(x, ids, along, &mut y)?,
+                2 => gather::scatter_add(x, ids, along, &mut y)?,
+                3 => index::index_add(x, ids, rows, &mut dweight)?,
+                4 => index::embedding_backward(x, ids, rows, None, &mut dweight)?,
+                5 => index::one_hot(ids, IndexParams { inner: 1, ..rows }, &mut y)?,
+                _ => {
+                    let mut picked = buffer(device, DType::F32, &[0.0; 200]);
+                    index::embedding_forward(x, ids, rows, &mut picked)?;
+                    return Ok(picked);
+                }
+            }
+            Ok(y)
+        };
+        (0..7).for_each(|op| same_error(|device| run(device, op)));
+    }
+}
+
+#[test]
+fn sums_into_places_that_meet() {
+    // Shape, strides of x, strides of y, where y starts, elements of y.
+    type Case<'a> = (&'a [usize], &'a [isize], &'a [isize], usize, usize);
+    let cases: &[Case<'_>] = &[
+        (&[7, 5], &[5, 1], &[5, 1], 3, 40),
+        (&[7, 5], &[1, 7], &[-5, -1], 39, 40),
+        // Broadcast along one dim and both, with few and with many elements for each.
+        (&[7, 5], &[5, 1], &[0, 2], 1, 12),
+        (&[33, 5, 31], &[155, 31, 1], &[0, 1, 0], 0, 5),
+        (&[100], &[1], &[0], 2, 3),
+        // Windows: with a hop that divides their length, one that does not, of 1, and in two dims.
+        (&[9, 6], &[6, 1], &[3, 1], 0, 30),
+        (&[9, 7], &[7, 1], &[3, 1], 2, 33),
+        (&[5, 4], &[4, 1], &[1, 1], 0, 8),
+        (&[4, 3, 4, 3], &[36, 12, 3, 1], &[12, 6, 2, 1], 0, 70),
+        (&[3, 4], &[4, 1], &[3, 2], 0, 13),
+        (&[], &[], &[], 4, 5),
+        (&[0, 3], &[3, 1], &[3, 1], 0, 5),
+    ];
+    for &(shape, x_strides, y_strides, offset, len) in cases {
+        for dtype in DType::ALL {
+            let x = noise(1 + shape.iter().product::<usize>(), 1);
+            // The host rounds each sum to the dtype, CUDA fewer times and in another order: as many roundings as sums
+            // of up to 1023 numbers that stay below 512.
+            let tolerance = if dtype.is_float() { 512.0 * dtype.epsilon() } else { 0.0 };
+            same(&format!("add_into {dtype} {shape:?} {y_strides:?}"), tolerance, |device| {
+                let mut y = buffer(device, dtype, &noise(len, 2));
+                let x = buffer(device, dtype, &x);
+                add_into(View { buffer: &x, offset: 1, strides: x_strides }, shape, &mut y, offset, y_strides)?;
+                Ok(y)
+            });
+        }
+    }
+}
