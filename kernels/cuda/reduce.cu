@@ -38,15 +38,21 @@ struct Cascade {
     DEVICE Acc finish() const { return Op::merge(total, part); }
 };
 
-// Where element i of the walk is. Divisions are in 32 bits wherever they suffice: they are much faster.
+// Where element i of the walk is. In 32 bits divisions are much faster and take fewer registers; the host defines FAR
+// where they do not suffice.
 DEVICE i64 place(const Dims& dims, u64 i) {
+#ifdef FAR
+    return offset_of(dims, i);
+#else
+    u32 rest = (u32)i;
     i64 offset = 0;
     for (int dim = (int)dims.rank - 1; dim > 0; dim--) {
-        const u64 size = dims.shape[dim], outer = (i | size) >> 32 ? i / size : (u32)i / (u32)size;
-        offset += (i64)(i - outer * size) * dims.strides[dim];
-        i = outer;
+        const u32 size = (u32)dims.shape[dim], outer = rest / size;
+        offset += (i64)(rest - outer * size) * dims.strides[dim];
+        rest = outer;
     }
-    return offset + (i64)i * dims.strides[0];
+    return offset + (i64)rest * dims.strides[0];
+#endif
 }
 
 // Elements first, first + step, ... below `end` of the output whose first element is at x. FLAT: of one dim.

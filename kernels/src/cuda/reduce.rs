@@ -56,7 +56,12 @@ fn reduce(args: &CudaArgs<'_>, op: &'static str) -> Result<()> {
     let (rows, busy) = (params.rows as usize, 4 * args.device.multiprocessors());
     let (entry, split) = plan(&params, args.elem.size_bytes() as u64, busy as u64);
     let blocks = rows.div_ceil((u64::from(THREADS) / split.lanes) as usize) * split.parts as usize;
-    let stage = |entry: &'static str| -> Stage<'_> { args.stage(entry).define("OP", op) };
+    // Places are found in 32 bits where they suffice.
+    let far = params.rows.max(params.cols) > u64::from(u32::MAX);
+    let stage = |entry: &'static str| -> Stage<'_> {
+        let stage = args.stage(entry).define("OP", op);
+        if far { stage.define("FAR", 1) } else { stage }
+    };
     if split.parts == 1 {
         return stage(entry).blocks(blocks).param(x).param(y).param(params).param(split).run();
     }
