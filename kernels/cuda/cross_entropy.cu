@@ -23,10 +23,7 @@ DEVICE i64 read_label(const void* labels, u32 dtype, u64 row, const CrossEntropy
 }
 
 // What is the same in every row: the share of the label and that of every class.
-struct Target { Compute sharp, smooth; };
-DEVICE Target target_of(const CrossEntropyParams& p) {
-    return {(Compute)(1 - p.label_smoothing), (Compute)(p.label_smoothing / (f64)p.classes)};
-}
+struct Target { f64 sharp, smooth; };
 DEVICE Compute weight_of(const Elem* weight, i64 label) { return weight ? load(weight + label) : (Compute)1; }
 
 // The sum of the class weights; all threads of the row get it.
@@ -40,12 +37,13 @@ DEVICE Compute weight_sum_of(const Elem* weight, u64 classes) {
 // weight is null where there is none. `losses` and `weights` are the loss and the label's weight of each row, 0 where it
 // is ignored; `loss` is written here where there is no reduction.
 KERNEL(cross_entropy_forward, const Elem* logits, const void* labels, const Elem* weight, Elem* loss_out, Compute* max_out,
-       Compute* log_sum_out, f64* losses, f64* weights, CrossEntropyParams p, u32 label_dtype, FaultArg fault) {
+       Compute* log_sum_out, f64* losses, f64* weights, CrossEntropyParams p, Target target, u32 label_dtype,
+       FaultArg fault) {
     const u64 row = own_row();
     if (row >= p.rows) return;
     const i64 label = read_label(labels, label_dtype, row, p, fault);
     const Elem* x = logits + row * p.classes;
-    const Target target = target_of(p);
+    const Compute sharp = (Compute)target.sharp, smooth = (Compute)target.smooth;
     Compute loss = 0, max = 0, log_sum = 0;
     // The label is the same for all threads of the row, so they stay together.
     if (label >= 0) {
@@ -55,8 +53,8 @@ KERNEL(cross_entropy_forward, const Elem* logits, const void* labels, const Elem
         max = all.max;
         log_sum = log(all.sum);
         // 3. The label's share and that of all classes.
-        loss = target.sharp * weight_of(weight, label) * (log_sum - (load(x + label) - max));
-        if (target.smooth != 0) {
+        loss = sharp * weight_of(weight, label) * (log_sum - (load(x + label) - max));
+        if (smooth != 0) {
             Compute shifted = 0;
             for (u64 tile = 0; tile < end_of_tiles(p.classes); tile += TILE) {
                 Compute w[ITEMS], sum = 0;
@@ -67,7 +65,7 @@ UNROLL for (int k = 0; k < ITEMS; k++)
                 shifted += sum;
             }
             shifted = row_fold<Sum>(shifted);
-            loss += target.smooth * (weight_sum_of(weight, p.classes) * log_sum - shifted);
+            loss += smooth * (weight_sum_of(weight, p.classes) * log_sum - shifted);
         }
     }
     if (threadIdx.x % LANES > 0) return;
@@ -80,18 +78,17 @@ UNROLL for (int k = 0; k < ITEMS; k++)
 
 KERNEL(cross_entropy_backward, const Elem* dy, const Elem* logits, const void* labels, const Compute* max_in,
        const Compute* log_sum_in, const Compute* total_weight, const Elem* weight, Elem* dlogits, CrossEntropyParams p,
-       u32 label_dtype, FaultArg fault) {
+       Target target, u32 label_dtype, FaultArg fault) {
     const u64 row = own_row();
     if (row >= p.rows) return;
     const i64 label = read_label(labels, label_dtype, row, p, fault);
     const Elem* x = logits + row * p.classes;
     Elem* dx = dlogits + row * p.classes;
-    const Target target = target_of(p);
     const Compute scale =
         load(dy + (p.reduction == NONE ? row : 0)) / (p.reduction == MEAN ? *total_weight : (Compute)1);
     const Compute max = max_in[row], log_sum = log_sum_in[row];
-    const Compute sharp = label >= 0 ? scale * target.sharp * weight_of(weight, label) : 0;
-    const Compute smooth = scale * target.smooth;
+    const Compute sharp = label >= 0 ? scale * (Compute)target.sharp * weight_of(weight, label) : 0;
+    const Compute smooth = scale * (Compute)target.smooth;
     const bool weighs = weight && target.smooth != 0;
     // Without smoothing no sum of weights is needed.
     const Compute weight_sum = target.smooth != 0 ? weight_sum_of(weight, p.classes) : 0;

@@ -32,7 +32,9 @@ UNROLL for (int k = 0; k < ITEMS; k++)
     }
     own = row_fold(own);
     const Compute rest = own.a / n;
-    const Compute rstd = inverse_rms(v, x, cols, mean, own.b - n * rest * rest, (Compute)p.eps);
+    // Where the squares overflowed, so may the square of the rest.
+    const Compute squares = own.b == (Compute)INFINITY ? own.b : own.b - n * rest * rest;
+    const Compute rstd = inverse_rms(v, x, cols, mean, squares, (Compute)p.eps);
     // 3. Normalise.
     for (u64 tile = 0; tile < end_of_tiles(cols); tile += TILE) {
         if (!WHOLE) read_tile(v, x, tile, cols, 0);
@@ -58,7 +60,7 @@ KERNEL(layer_norm_backward, const Elem* dy_start, const Elem* x_start, const Com
        const Elem* weight, Elem* dx, Compute* partial, LayerNormParams p, u64 groups) {
     const u64 group = own_row(), cols = p.cols;
     if (group >= groups) return;
-    const Compute n = (Compute)cols;
+    const Compute per_col = 1 / (Compute)cols;
     Compute* dweight_sums = partial + group * (p.has_dweight + p.has_dbias) * cols;
     Compute* dbias_sums = dweight_sums + p.has_dweight * cols;
     Compute dy[ITEMS], xhat[ITEMS], w[ITEMS], dweight[ITEMS] = {}, dbias[ITEMS] = {};
@@ -92,7 +94,7 @@ UNROLL for (int k = 0; k < ITEMS; k++) {
         }
         // 3. What of the normalised row's gradient only shifts or scales the row.
         own = row_fold(own);
-        const Compute shift = own.a / n, scale = own.b / n;
+        const Compute shift = own.a * per_col, scale = own.b * per_col;
         // 4. The rest of it.
         for (u64 tile = 0; tile < end_of_tiles(cols); tile += TILE) {
             if (!WHOLE) {

@@ -38,7 +38,7 @@ KERNEL(rms_norm_backward, const Elem* dy_start, const Elem* x_start, const Compu
        Compute* partial, RmsNormParams p, u64 groups) {
     const u64 group = own_row(), cols = p.cols;
     if (group >= groups) return;
-    const Compute n = (Compute)cols;
+    const Compute per_col = 1 / (Compute)cols;
     Compute* dweight_sums = partial + group * p.has_dweight * cols;
     Compute dy[ITEMS], xhat[ITEMS], w[ITEMS], dweight[ITEMS] = {};
     if (WHOLE) read_tile(w, weight, 0, cols, 1);
@@ -64,7 +64,7 @@ UNROLL for (int k = 0; k < ITEMS; k++) {
             own += sum;
         }
         // 3. What of the normalised row's gradient only scales the row.
-        const Compute scale = row_fold<Sum>(own) / n;
+        const Compute scale = row_fold<Sum>(own) * per_col;
         // 4. The rest of it.
         for (u64 tile = 0; tile < end_of_tiles(cols); tile += TILE) {
             if (!WHOLE) {

@@ -18,6 +18,11 @@ fn bad_label(label: i64, ignore_index: i64, at: i64) -> ErrorKind {
     ))
 }
 
+/// The share of the label and that of every class: the kernels' `Target`.
+fn target(params: &CrossEntropyParams) -> [f64; 2] {
+    [1.0 - params.label_smoothing, params.label_smoothing / params.classes as f64]
+}
+
 /// An error unless labels are integers.
 #[track_caller]
 fn integers_only(args: &CudaArgs<'_>, labels: CudaInput) -> Result<()> {
@@ -51,6 +56,7 @@ pub(crate) fn forward(args: &mut CudaArgs<'_>) -> Result<()> {
         .param(losses)
         .param(weights)
         .param(params)
+        .param(target(&params))
         .param(labels.dtype as u32)
         .fault_param(args.kernel.name, bad_label)?
         .run()?;
@@ -98,6 +104,7 @@ pub(crate) fn backward(args: &mut CudaArgs<'_>) -> Result<()> {
         .param(weight)
         .param(dlogits)
         .param(params)
+        .param(target(&params))
         .param(labels.dtype as u32)
         .fault_param(args.kernel.name, bad_label)?
         .run()

@@ -42,7 +42,10 @@ impl RowPlan {
         let packed = cols.is_multiple_of(pack) && arrays.iter().all(|address| address.is_multiple_of(16));
         let vec = if packed { pack } else { 1 };
         // f64 takes two registers.
-        let longest = if elem == DType::F64 { 8 * MAX_LANES } else { 16 * MAX_LANES };
+        let (warp_cols, longest) = match elem {
+            DType::F64 => (warp_cols / 2, 8 * MAX_LANES),
+            _ => (warp_cols, 16 * MAX_LANES),
+        };
         let (lanes, items) = if cols <= warp_cols {
             (32, cols.div_ceil(32).next_power_of_two().max(8))
         } else {

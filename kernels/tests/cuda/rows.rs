@@ -90,7 +90,7 @@ fn softmaxes(dtype: DType, x: &[f64], [outer, len, inner]: [usize; 3], offset: u
         softmax::softmax_forward((&x, offset), &mut y, params).unwrap();
         softmax::softmax_backward((&y, 0), (&dy, offset), &mut dx, params).unwrap();
         softmax::log_softmax_forward((&x, offset), &mut log_y, params).unwrap();
-        softmax::log_softmax_backward((&x, offset), (&dy, offset), &mut log_dx, params).unwrap();
+        softmax::log_softmax_backward((&log_y, 0), (&dy, offset), &mut log_dx, params).unwrap();
         vec![y, dx, log_y, log_dx]
     });
 }
@@ -250,7 +250,7 @@ fn norms_of_extreme_rows() {
     for cols in [33, 1300, 8200] {
         let mut x = noise(4 * cols, 1);
         // The squares of the first overflow, the second is constant, the others have a NaN and an infinity.
-        x[..cols].iter_mut().for_each(|x| *x *= 1e37);
+        x[..cols].iter_mut().for_each(|x| *x *= 1e19);
         x[cols..2 * cols].fill(3.0);
         x[3 * cols - 1] = f64::NAN;
         x[4 * cols - 1] = f64::INFINITY;
