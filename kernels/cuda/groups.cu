@@ -5,6 +5,7 @@
 // Method: Merrill and Grimshaw, "High performance and scalable radix sorting" (2011): per digit and tile of keys, count,
 // add up the counts, and move every key to its place.
 #include "groups.cuh"
+#include "scan.cuh"
 
 const int DIGITS = 256;
 const int WARPS = THREADS / WARP;
@@ -13,26 +14,6 @@ const int ROUNDS = 8;
 const int TILE = THREADS * ROUNDS;
 
 DEVICE u32 digit_of(Place key, u32 shift) { return (u32)(key >> shift) & (DIGITS - 1); }
-
-// The sum of `x` over the threads before this one; `total` is that over all. `scratch` has one place for each warp.
-DEVICE Place scan_before(Place x, Place* scratch, Place& total) {
-    const u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    Place sum = x;
-UNROLL for (int step = 1; step < WARP; step *= 2) {
-        Place before = __shfl_up_sync(FULL, sum, step);
-        if (lane >= (u32)step) sum += before;
-    }
-    if (lane == WARP - 1) scratch[warp] = sum;
-    __syncthreads();
-    Place base = 0;
-    total = 0;
-UNROLL for (u32 i = 0; i < WARPS; i++) {
-        if (i < warp) base += scratch[i];
-        total += scratch[i];
-    }
-    __syncthreads();
-    return base + sum - x;
-}
 
 // counts[digit, tile]: how many keys of the tile have the digit. A block for each tile.
 KERNEL(group_count, const Place* keys, Place* counts, u64 n, u64 tiles, u32 shift) {
@@ -54,12 +35,12 @@ UNROLL for (int round = 0; round < ROUNDS; round++) {
 KERNEL(group_scan, Place* counts, Place* totals, u64 tiles) {
     SHARED(Place, scratch, [WARPS]);
     Place* row = counts + block_index() * tiles;
-    Place before = 0, total;
+    Place before = 0;
     for (u64 first = 0; first < tiles; first += THREADS) {
         const u64 tile = first + threadIdx.x;
-        Place sum = scan_before(tile < tiles ? row[tile] : 0, scratch, total);
-        if (tile < tiles) row[tile] = before + sum;
-        before += total;
+        const Scanned<Place> keys = block_scan<Sum>(tile < tiles ? row[tile] : (Place)0, (Place)0, scratch);
+        if (tile < tiles) row[tile] = before + keys.before;
+        before += keys.all;
     }
     if (threadIdx.x == 0) totals[block_index()] = before;
 }
@@ -75,8 +56,7 @@ KERNEL(group_move, const Place* keys, const Place* order, Place* keys_out, Place
     const bool inside = block_index() < tiles;
     for (u32 i = threadIdx.x; i < WARPS * DIGITS; i += THREADS) seen[i / DIGITS][i % DIGITS] = 0;
     // 1. Where each digit's keys of this tile start.
-    Place all, digit_keys = totals[threadIdx.x];
-    Place base = scan_before(digit_keys, scratch, all);
+    const Place base = block_scan<Sum>(totals[threadIdx.x], (Place)0, scratch).before;
     bases[threadIdx.x] = base + (inside ? counts[threadIdx.x * tiles + block_index()] : 0);
     __syncthreads();
     // 2. How many keys with the same digit come before each in its warp.

@@ -8,19 +8,19 @@ use chainrule_kernels::{Buffer, DType, Device, Result, Rng, Stored, View, with_d
 const INDEX_DTYPES: [DType; 4] = [DType::I64, DType::U32, DType::I32, DType::U8];
 
 /// A buffer of `dtype` with these values, converted.
-pub fn buffer(device: &Device, dtype: DType, values: &[f64]) -> Buffer {
+pub(crate) fn buffer(device: &Device, dtype: DType, values: &[f64]) -> Buffer {
     with_dtype!(dtype, E => {
         Buffer::from_slice(device, &values.iter().map(|&x| E::from_f64(x)).collect::<Vec<E>>()).unwrap()
     })
 }
 
 /// What a buffer holds.
-pub fn values(buffer: &Buffer) -> Result<Vec<f64>> {
+pub(crate) fn values(buffer: &Buffer) -> Result<Vec<f64>> {
     with_dtype!(buffer.dtype(), E => Ok(buffer.to_vec::<E>()?.iter().map(|x| x.to_f64()).collect()))
 }
 
 /// `len` numbers in -4..4 in steps that no dtype below f32 holds, so that each rounding shows.
-pub fn noise(len: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<f64> {
     let mut rng = Rng::seed(seed);
     (0..len).map(|_| f64::from(rng.uniform()) * 8.0 - 4.0).collect()
 }
@@ -34,7 +34,7 @@ fn ids(len: usize, size: usize, seed: u64) -> Vec<f64> {
 
 /// Runs `f` on the host and on CUDA, which must agree to `tolerance`.
 #[track_caller]
-pub fn same(what: &str, tolerance: f64, f: impl Fn(&Device) -> Result<Buffer>) {
+pub(crate) fn same(what: &str, tolerance: f64, f: impl Fn(&Device) -> Result<Buffer>) {
     let [want, got] = [Device::Cpu, crate::device()].map(|device| values(&f(&device).unwrap()).unwrap());
     assert_eq!(got.len(), want.len(), "{what}");
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
@@ -46,7 +46,7 @@ pub fn same(what: &str, tolerance: f64, f: impl Fn(&Device) -> Result<Buffer>) {
 
 /// Runs `f` on the host and on CUDA, which must fail with the same text.
 #[track_caller]
-pub fn same_error(f: impl Fn(&Device) -> Result<Buffer>) {
+pub(crate) fn same_error(f: impl Fn(&Device) -> Result<Buffer>) {
     let text = |device: Device| {
         let error = f(&device).and_then(|y| values(&y)).unwrap_err().to_string();
         error.split(" (").next().unwrap_or_default().to_string()
@@ -58,6 +58,8 @@ pub fn same_error(f: impl Fn(&Device) -> Result<Buffer>) {
 fn row_major(shape: &[usize]) -> Vec<isize> {
     (0..shape.len()).map(|dim| shape[dim + 1..].iter().product::<usize>() as isize).collect()
 }
+
+type Write = fn((&Buffer, usize), (&Buffer, usize), GatherParams, &mut Buffer) -> Result<()>;
 
 fn gathers(dtype: DType, index_dtype: DType, index_shape: &[usize], shape: &[usize], dim: usize) {
     let what = format!("{dtype} by {index_dtype} {index_shape:?} {shape:?} {dim}");
@@ -71,7 +73,7 @@ fn gathers(dtype: DType, index_dtype: DType, index_shape: &[usize], shape: &[usi
         gather::gather((&buffer(device, dtype, &x), 3), (&index(device), 1), params, &mut y)?;
         Ok(y)
     });
-    for (name, op) in [("scatter", gather::scatter as fn(_, _, _, &mut _) -> _), ("scatter_add", gather::scatter_add)] {
+    for (name, op) in [("scatter", gather::scatter as Write), ("scatter_add", gather::scatter_add)] {
         same(&format!("{name} {what}"), 0.0, |device| {
             let mut y = buffer(device, dtype, &x[3..]);
             op((&buffer(device, dtype, &src), 0), (&index(device), 1), params, &mut y)?;
