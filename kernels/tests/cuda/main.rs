@@ -46,3 +46,4 @@ fn assert_close(got: f64, want: f64, tolerance: f64, what: impl Fn() -> String) 
     let same = got == want || got.is_nan() && want.is_nan();
     assert!(same || (got - want).abs() <= tolerance, "{}: {got} is not {want}", what());
 }
+mod matmul;
