@@ -8,6 +8,9 @@
 // is 1 where both operands can be read V elements at a time (the host has checked strides and alignment).
 #if TILE == 128
 #define THREADS 256
+#if VECTOR
+#define MIN_BLOCKS 2
+#endif
 #define LANE_TILE 8
 #define STEP_K 8
 #elif TILE == 64
@@ -35,8 +38,8 @@ template <bool FAST_K> struct Panel {
     static const int FAST = (FAST_K ? STEP_K : TILE) / LOAD;  // loads along the dim whose neighbours lie closest
     static const int SLOW_STEP = THREADS / FAST;              // places along the other dim between a thread's loads
     const Elem* from;
-    i64 load_stride, step_stride, outer_left;
-    int outer, k;
+    i64 load_stride, step_stride;
+    int outer, k, outer_left;
     Pack<Elem, LOAD> held[LOADS];
 
     DEVICE Panel(const Elem* x, u64 outer_first, u64 outers, i64 outer_stride, u64 k_first, i64 k_stride) {
@@ -45,15 +48,15 @@ template <bool FAST_K> struct Panel {
         k = FAST_K ? fast : slow;
         from = x + (i64)(outer_first + outer) * outer_stride + (i64)(k_first + k) * k_stride;
         load_stride = SLOW_STEP * (FAST_K ? outer_stride : k_stride);
-        step_stride = STEP_K * k_stride;
-        outer_left = (i64)outers - (i64)outer_first;
+        step_stride = FAST_K && VECTOR ? STEP_K : STEP_K * k_stride;
+        outer_left = (int)min(outers - outer_first, (u64)TILE);
     }
 
     // Reads the panel of the next STEP_K places, of which `k_left` exist; what does not exist is 0.
-    DEVICE void fetch(i64 k_left) {
+    DEVICE void fetch(int k_left) {
 UNROLL for (int i = 0; i < LOADS; i++) {
-            const i64 fast_left = FAST_K ? k_left - k : outer_left - outer;
-            const i64 slow_left = FAST_K ? outer_left - outer - i * SLOW_STEP : k_left - k - i * SLOW_STEP;
+            const int fast_left = FAST_K ? k_left - k : outer_left - outer;
+            const int slow_left = FAST_K ? outer_left - outer - i * SLOW_STEP : k_left - k - i * SLOW_STEP;
             const Elem* at = from + i * load_stride;
             if (slow_left > 0 && fast_left >= LOAD) {
                 held[i] = *(const Pack<Elem, LOAD>*)at;
@@ -97,8 +100,8 @@ KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, 
     // 2. Sum over k: fetch the next panels, multiply the present ones, put the next in the other half.
     i64 k_left = (i64)at.k_end - (i64)at.k_first;
     if (k_left > 0) {
-        a_next.fetch(k_left);
-        b_next.fetch(k_left);
+        a_next.fetch((int)min(k_left, (i64)STEP_K));
+        b_next.fetch((int)min(k_left, (i64)STEP_K));
         a_next.put(a_panel[0]);
         b_next.put(b_panel[0]);
     }
@@ -106,8 +109,8 @@ KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, 
     for (int now = 0; k_left > 0; now ^= 1) {
         k_left -= STEP_K;
         if (k_left > 0) {
-            a_next.fetch(k_left);
-            b_next.fetch(k_left);
+            a_next.fetch((int)min(k_left, (i64)STEP_K));
+            b_next.fetch((int)min(k_left, (i64)STEP_K));
         }
 UNROLL for (int k = 0; k < STEP_K; k++) {
             Group x[GROUPS], y[GROUPS];
@@ -124,12 +127,13 @@ UNROLL for (int j = 0; j < LANE_TILE; j++)
         __syncthreads();
     }
 
-    // 3. Scale, accumulate, add the bias and round once.
+    // 3. Scale, accumulate, add the bias and round once. The place is computed anew: the sum needs all registers.
+    const Place to = place_of(p, s, opaque(block_index()), TILE, TILE);
 UNROLL for (int i = 0; i < LANE_TILE; i++) {
-        const u64 row = at.row + (i / V * LANES + lane_row) * V + i % V;
+        const u64 row = to.row + (i / V * LANES + lane_row) * V + i % V;
 UNROLL for (int g = 0; g < GROUPS; g++) {
-            const u64 col = at.col + (g * LANES + lane_col) * V;
-            write_sums<V>(p, s, at, row, col, &sums[i][g * V], bias, c, workspace);
+            const u64 col = to.col + (g * LANES + lane_col) * V;
+            write_sums<V>(p, s, to, row, col, &sums[i][g * V], bias, c, workspace);
         }
     }
 }

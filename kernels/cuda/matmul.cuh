@@ -26,6 +26,14 @@ DEVICE f32 times_plus(f32 a, f32 b, f32 sum) { return a * b + sum; }
 DEVICE f64 times_plus(f64 a, f64 b, f64 sum) { return a * b + sum; }
 DEVICE i64 times_plus(i64 a, i64 b, i64 sum) { return (i64)((u64)a * (u64)b + (u64)sum); }
 
+// The same value, of which the compiler does not know so: what follows from it is computed again rather than kept.
+DEVICE u64 opaque(u64 x) {
+#ifndef CHAINRULE_EMU
+    asm volatile("" : "+l"(x));
+#endif
+    return x;
+}
+
 DEVICE u64 batch_of(const MatmulParams& p) {
     u64 batch = 1;
     for (int dim = 0; dim < MAX_BATCH_DIMS; dim++) batch *= p.batch_sizes[dim];

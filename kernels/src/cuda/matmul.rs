@@ -1,7 +1,9 @@
 //! Matrix products on CUDA: formulas are in [`crate::matmul`].
 //!
-//! The host picks a tile that keeps the device busy, which way each operand is read, and, where there are few tiles and
-//! k is long, into how many parts k is divided; the parts are then summed in a fixed order.
+//! f16 and bf16 run on tensor cores where their rows are aligned; a few rows or columns are vectors, for which the other
+//! operand is read just once; all else runs on ordinary cores. The host picks a tile that keeps the device busy, which
+//! way each operand is read, and, where there are few tiles and k is long, into how many parts k is divided; the parts
+//! are then summed in a fixed order.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -11,6 +13,8 @@ use crate::{DType, Result};
 
 /// Places along k that a block sums at least before k is divided among blocks.
 const LEAST_K: u64 = 256;
+/// The most rows or columns of C that count as vectors.
+const MOST_VECTORS: u64 = 8;
 /// The most parts that k is divided into.
 const MOST_SPLITS: u64 = 32;
 
@@ -35,17 +39,26 @@ pub(crate) fn matmul_forward(args: &mut CudaArgs<'_>) -> Result<()> {
     if params.m * params.n * params.batch() as u64 == 0 {
         return Ok(());
     }
-    ordinary(args, &params)
+    let [a, b] = [Operand::a(args, &params), Operand::b(args, &params)];
+    let (m, n) = (params.m, params.n);
+    if m.min(n) <= MOST_VECTORS && params.k > 0 {
+        // The larger operand is read once; of two small ones it does not matter which.
+        return if m <= n { vectors(args, &params, &b, &a, true) } else { vectors(args, &params, &a, &b, false) };
+    }
+    let halves = matches!(args.elem, DType::F16 | DType::BF16);
+    if halves && args.device.architecture().number >= 80 && a.loads(8, args.elem) && b.loads(8, args.elem) {
+        return tensor_cores(args, &params, &a, &b);
+    }
+    ordinary(args, &params, &a, &b)
 }
 
 /// On ordinary cores: any element type, any strides.
 #[track_caller]
-fn ordinary(args: &CudaArgs<'_>, params: &MatmulParams) -> Result<()> {
-    let [a, b] = [Operand::a(args, params), Operand::b(args, params)];
+fn ordinary(args: &CudaArgs<'_>, params: &MatmulParams, a: &Operand, b: &Operand) -> Result<()> {
     let load = if args.elem.size_bytes() == 8 { 2 } else { 4 };
     let vector = a.loads(load, args.elem) && b.loads(load, args.elem);
     let largest = if args.elem.compute() == DType::F32 { 128 } else { 64 };
-    let tile = square_tile(params, largest, args.device.multiprocessors() as u64);
+    let tile = square_tile(params, largest, args.device.multiprocessors() as u64).unwrap_or(32);
     let stage = args.stage("matmul_forward");
     let stage = stage.define("TILE", tile).define("VECTOR", u8::from(vector));
     let stage = stage.define("A_FAST_K", u8::from(a.fast_k())).define("B_FAST_K", u8::from(b.fast_k()));
@@ -53,13 +66,43 @@ fn ordinary(args: &CudaArgs<'_>, params: &MatmulParams) -> Result<()> {
     run_tiled(args, params, stage.threads(if tile == 32 { 64 } else { 256 }), [tile, tile], step_k)
 }
 
+/// On tensor cores: rows of both operands are aligned to 16 bytes.
+#[track_caller]
+fn tensor_cores(args: &CudaArgs<'_>, params: &MatmulParams, a: &Operand, b: &Operand) -> Result<()> {
+    const STEP_K: u64 = 32;
+    let tile = square_tile(params, 128, args.device.multiprocessors() as u64).unwrap_or(64);
+    let stage_bytes = (2 * tile * STEP_K) as usize * args.elem.size_bytes();
+    // Two blocks on each multiprocessor hide each other's waits; where memory allows, copies start yet earlier.
+    let stages = if args.device.engine().max_shared_bytes() >= 160 << 10 { 4 } else { 3 };
+    let stage = args.stage("matmul_forward").unit("matmul_tensor", args.elem);
+    let stage = stage.define("TILE", tile).define("STAGES", stages);
+    let stage = stage.define("A_FAST_K", u8::from(a.fast_k())).define("B_FAST_K", u8::from(b.fast_k()));
+    let stage = stage.threads(if tile == 128 { 256 } else { 128 }).shared_bytes(stages * stage_bytes);
+    run_tiled(args, params, stage, [tile, tile], STEP_K)
+}
+
+/// A few vectors `x` with a large matrix `w`, which is B or A.
+#[track_caller]
+fn vectors(args: &CudaArgs<'_>, params: &MatmulParams, w: &Operand, x: &Operand, w_is_b: bool) -> Result<()> {
+    let count = x.outer.0.next_power_of_two();
+    let widest = if args.elem.is_float() { 16 / args.elem.size_bytes() as i64 } else { 2 };
+    let fast_k = w.fast_k();
+    let wide = w.loads(widest, args.elem) && (!fast_k || x.fast_k() && x.loads(widest, args.elem));
+    let load = if wide { widest } else { 1 };
+    let stage = args.stage("matmul_forward").unit("matmul_vector", args.elem).define("COUNT", count);
+    let stage = stage.define("W_IS_B", u8::from(w_is_b)).define("W_FAST_K", u8::from(fast_k)).define("LOAD", load);
+    let outers = if fast_k { 16 } else { 32 * load as u64 };
+    let tile = if w_is_b { [count, outers] } else { [outers, count] };
+    run_tiled(args, params, stage, tile, 32 * load as u64)
+}
+
 /// The largest tile of which there are enough to keep the device busy, counting that a long k can be divided.
-fn square_tile(params: &MatmulParams, largest: u64, multiprocessors: u64) -> u64 {
+fn square_tile(params: &MatmulParams, largest: u64, multiprocessors: u64) -> Option<u64> {
     let suits = |tile: u64| {
         let whole_enough = params.m > tile / 2 && params.n > tile / 2;
         tile <= largest && whole_enough && tiles(params, [tile; 2]) * (params.k / 512).clamp(1, 8) >= multiprocessors
     };
-    [128, 64].into_iter().find(|&tile| suits(tile)).unwrap_or(32)
+    [128, 64].into_iter().find(|&tile| suits(tile))
 }
 
 /// How many tiles the whole batch has.

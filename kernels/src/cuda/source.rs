@@ -28,6 +28,8 @@ const FILES: &[(&str, &str)] = &[
     ("matmul.cu", include_str!("../../cuda/matmul.cu")),
     ("matmul.cuh", include_str!("../../cuda/matmul.cuh")),
     ("matmul_reduce.cu", include_str!("../../cuda/matmul_reduce.cu")),
+    ("matmul_tensor.cu", include_str!("../../cuda/matmul_tensor.cu")),
+    ("matmul_vector.cu", include_str!("../../cuda/matmul_vector.cu")),
     ("nonzero.cu", include_str!("../../cuda/nonzero.cu")),
     ("philox.cuh", include_str!("../../cuda/philox.cuh")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
@@ -43,6 +45,7 @@ const FILES: &[(&str, &str)] = &[
     ("softmax.cu", include_str!("../../cuda/softmax.cu")),
     ("softmax_sums.cuh", include_str!("../../cuda/softmax_sums.cuh")),
     ("sort.cu", include_str!("../../cuda/sort.cu")),
+    ("tensor_core.cuh", include_str!("../../cuda/tensor_core.cuh")),
     ("tensor_list.cuh", include_str!("../../cuda/tensor_list.cuh")),
 ];
 

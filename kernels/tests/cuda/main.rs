@@ -1,6 +1,7 @@
 //! Kernels on CUDA against the same kernels on the host. Without a GPU they run on the emulator.
 
 mod indexing;
+mod matmul;
 mod nonzero;
 mod optimisers;
 mod random;
@@ -46,4 +47,3 @@ fn assert_close(got: f64, want: f64, tolerance: f64, what: impl Fn() -> String) 
     let same = got == want || got.is_nan() && want.is_nan();
     assert!(same || (got - want).abs() <= tolerance, "{}: {got} is not {want}", what());
 }
-mod matmul;

@@ -6,7 +6,9 @@
 use chainrule_kernels::matmul::{MatmulParams, matmul};
 use chainrule_kernels::{Buffer, DType, Device, Stored, bf16, f16};
 
-pub(crate) fn values<S: Stored>(len: usize, seed: u64) -> Vec<S> {
+use crate::device;
+
+fn values<S: Stored>(len: usize, seed: u64) -> Vec<S> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -23,11 +25,12 @@ struct Operand {
     batch_stride: i64,
 }
 
-/// `rows * cols` matrices: row-major, transposed, with padded rows, shifted by one, stepped, reversed, expanded, shared.
-fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 8] {
+/// `rows * cols` matrices: row-major, transposed, with padded rows, shifted by one, stepped, reversed, expanded, shared,
+/// transposed with padded rows. The third and the last have their rows aligned to 16 bytes in f16.
+fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 9] {
     let (r, c) = (rows as i64, cols as i64);
     let whole = batch * rows * cols;
-    let padded = cols.next_multiple_of(8) + 8;
+    let [padded, padded_rows] = [cols, rows].map(|len| len.next_multiple_of(8) + 8);
     let new = |len, offset, strides, batch_stride| Operand { len, offset, strides, batch_stride };
     [
         new(whole, 0, [c, 1], r * c),
@@ -38,6 +41,7 @@ fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 8] {
         new(whole, whole.saturating_sub(1), [-c, -1], -r * c),
         new(batch * cols + 1, 1, [0, 1], c),
         new(rows * cols, 0, [c, 1], 0),
+        new(batch * cols * padded_rows + 8, 8, [1, padded_rows as i64], (cols * padded_rows) as i64),
     ]
 }
 
@@ -80,7 +84,7 @@ impl<S: Stored> Case<S> {
 
     #[track_caller]
     fn check(&self) {
-        let (expected, got) = (self.on(&Device::Cpu), self.on(&Device::cuda_emu().unwrap()));
+        let (expected, got) = (self.on(&Device::Cpu), self.on(&device()));
         for (index, (expected, got)) in expected.iter().zip(&got).enumerate() {
             let nan = expected.to_f64().is_nan() && got.to_f64().is_nan();
             assert!(expected == got || nan, "{}: {got:?} at {index}, not {expected:?}; {:?}", S::DTYPE, self.params);
@@ -97,6 +101,54 @@ fn check_layouts<S: Stored>(batch: usize, sizes: [usize; 3], pairs: &[[usize; 2]
 
 fn all_pairs() -> Vec<[usize; 2]> {
     (0..8).flat_map(|a| (0..8).map(move |b| [a, b])).collect()
+}
+
+/// Both ways that either operand can lie for tensor cores.
+const ALIGNED: [[usize; 2]; 4] = [[2, 2], [2, 8], [8, 2], [8, 8]];
+
+fn uses(unit: &str) -> bool {
+    let Device::Cuda(device) = device() else { return false };
+    device.units().iter().any(|known| known.name == unit)
+}
+
+#[test]
+fn tensor_cores_in_every_layout() {
+    // One mma wide and deep, tiles of 64 and 128 with cut edges, more than one step of k and more than all stages.
+    for (batch, sizes) in [(1, [16, 16, 16]), (2, [70, 100, 40]), (1, [130, 70, 50]), (1, [33, 9, 200])] {
+        check_layouts::<bf16>(batch, sizes, &ALIGNED);
+    }
+    check_layouts::<f16>(1, [130, 70, 50], &ALIGNED[1..3]);
+    check_layouts::<f16>(3, [20, 24, 72], &[[0, 0], [7, 0], [0, 7], [3, 0]]);
+    assert!(uses("matmul_tensor"));
+}
+
+#[test]
+fn tensor_cores_with_epilogues_and_a_divided_k() {
+    for sizes in [[24, 40, 16], [24, 33, 1096]] {
+        check_epilogues::<bf16>(sizes);
+        check_epilogues::<f16>(sizes);
+    }
+    check_layouts::<bf16>(1, [20, 30, 1100], &ALIGNED);
+    let mut case = Case::<bf16>::dense([24, 40, 1096]);
+    case.a.0[3 * 1096 + 700] = bf16::NAN;
+    case.b.0[900 * 40 + 7] = bf16::INFINITY;
+    case.c.fill(bf16::NAN);
+    case.check();
+}
+
+#[test]
+fn a_few_vectors_read_the_matrix_once() {
+    // From one to eight rows or columns; a matrix that ends within a warp's or a block's share; long k.
+    for sizes in [[1, 300, 70], [300, 1, 70], [3, 40, 1300], [40, 3, 1300], [8, 37, 64], [37, 7, 64], [1, 1, 5000]] {
+        check_layouts::<f32>(1, sizes, &[[0, 0], [1, 1], [2, 2], [8, 8], [4, 5]]);
+        check_layouts::<bf16>(1, sizes, &[[2, 2], [8, 8], [0, 1]]);
+    }
+    check_layouts::<f64>(2, [5, 40, 33], &[[0, 0], [8, 8], [2, 8]]);
+    check_layouts::<i64>(2, [40, 5, 33], &[[0, 0], [8, 8], [2, 8]]);
+    check_epilogues::<f32>([3, 40, 1300]);
+    check_epilogues::<f32>([40, 2, 30]);
+    check_epilogues::<u8>([40, 2, 30]);
+    assert!(uses("matmul_vector"));
 }
 
 #[test]
@@ -130,7 +182,7 @@ fn every_dtype() {
     check_layouts::<i32>(2, [9, 10, 17], &pairs[..2]);
     check_layouts::<u32>(2, [9, 10, 17], &pairs[..2]);
     check_layouts::<u8>(2, [9, 10, 17], &pairs[..2]);
-    let device = Device::cuda_emu().unwrap();
+    let device = device();
     let x = Buffer::from_bytes(&device, DType::Bool, &[1; 4]).unwrap();
     let mut c = Buffer::allocate(&device, DType::Bool, 4).unwrap();
     assert!(matmul((&x, 0), (&x, 0), None, &mut c, &MatmulParams::new(2, 2, 2)).is_err());
