@@ -70,6 +70,21 @@ UNROLL for (int i = 0; i < COPIES; i++) {
     }
 };
 
+// Of a row of four blocks of 8 columns, lane t of four holds columns 2t and 2t + 1 of each block; afterwards it holds all
+// of block t. This transposes a matrix of 4 x 4 pairs in two exchanges.
+DEVICE void gather_columns(f32 (&x)[4][2]) {
+UNROLL for (int step = 1; step < 4; step *= 2) {
+        const bool upper = threadIdx.x & step;
+UNROLL for (int low = 0; low < 4; low++) {
+            if (low & step) continue;
+UNROLL for (int i = 0; i < 2; i++) {
+                const f32 got = __shfl_xor_sync(FULL, upper ? x[low][i] : x[low + step][i], step);
+                (upper ? x[low][i] : x[low + step][i]) = got;
+            }
+        }
+    }
+}
+
 KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, Compute* workspace, MatmulParams p,
        MatmulSplit s) {
     DYNAMIC_SHARED(Chunk, panels);  // [STAGES][2][PANEL]
@@ -126,12 +141,13 @@ UNROLL for (int j = 0; j < MMA_COLS; j++) {
         next = next + 1 == STAGES ? 0 : next + 1;
     }
 
-    // 4. Scale, accumulate, add the bias and round once.
+    // 4. Scale, accumulate, add the bias and round once, eight neighbours at a time.
 UNROLL for (int i = 0; i < MMA_ROWS; i++)
-UNROLL for (int half = 0; half < 2; half++)
-UNROLL for (int j = 0; j < MMA_COLS; j++) {
-                const u64 row = at.row + warp_row + i * 16 + half * 8 + lane / 4;
-                const u64 col = at.col + warp_col + j * 8 + lane % 4 * 2;
-                write_sums<2>(p, s, at, row, col, &sums[i][j][half * 2], bias, c, workspace);
-            }
+UNROLL for (int half = 0; half < 2; half++) {
+            f32 x[MMA_COLS][2];
+UNROLL for (int j = 0; j < MMA_COLS; j++) x[j][0] = sums[i][j][half * 2], x[j][1] = sums[i][j][half * 2 + 1];
+            gather_columns(x);
+            const u64 row = at.row + warp_row + i * 16 + half * 8 + lane / 4, col = at.col + warp_col + lane % 4 * CHUNK;
+            write_sums<CHUNK>(p, s, at, row, col, &x[0][0], bias, c, workspace);
+        }
 }
