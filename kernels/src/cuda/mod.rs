@@ -22,6 +22,7 @@ mod source;
 
 pub(crate) mod adamw;
 pub(crate) mod add_into;
+pub(crate) mod attention;
 pub(crate) mod copy;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;

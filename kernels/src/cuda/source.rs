@@ -12,6 +12,9 @@ use crate::DType;
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
     ("adamw.cu", include_str!("../../cuda/adamw.cu")),
+    ("attention.cu", include_str!("../../cuda/attention.cu")),
+    ("attention.cuh", include_str!("../../cuda/attention.cuh")),
+    ("attention_backward.cu", include_str!("../../cuda/attention_backward.cu")),
     ("column_sums.cu", include_str!("../../cuda/column_sums.cu")),
     ("copy.cu", include_str!("../../cuda/copy.cu")),
     ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
