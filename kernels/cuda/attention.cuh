@@ -179,7 +179,7 @@ UNROLL for (int j = 0; j < COLS; j++) s[i][j] = 0;
         load_rows<QUERIES, DEPTH, DEPTH_ROW>(stage, x, first, depth, queries, scale);
         load_rows<KEYS, DEPTH, DEPTH_ROW>(stage + QUERIES * DEPTH_ROW, y, first, depth, keys, 1);
         __syncthreads();
-    UNROLL_BY(2) for (int c = 0; c < DEPTH; c += 4) {
+    UNROLL_BY(1) for (int c = 0; c < DEPTH; c += 4) {
             Quad left[ROWS], right[COLS];
         UNROLL for (int i = 0; i < ROWS; i++) left[i] = *(const Quad*)(own_x + HIGH * i * DEPTH_ROW + c);
         UNROLL for (int j = 0; j < COLS; j++) right[j] = *(const Quad*)(own_y + WIDE * j * DEPTH_ROW + c);
