@@ -3,7 +3,7 @@
 //! The register tiles are as wide as the head dims, in steps of 32, so each width is a unit of its own; what is wider
 //! than the registers allow is dealt to several blocks.
 
-use super::{CudaArgs, Stage};
+use super::{CudaArgs, CudaDevice, Stage};
 use crate::attention::AttentionParams;
 use crate::{DType, Result};
 
@@ -18,17 +18,49 @@ struct Tiles {
     value_cols: usize,
 }
 
-/// The kernels that can serve a launch, best first where the device and the launch allow it.
+/// The kernels that can serve a launch.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Variant {
+    /// Tensor cores; rows are aligned to 16 bytes.
+    Tensor(Tiles),
     /// Ordinary multiplications, for every dtype, size and layout.
     Simt(Tiles),
 }
 
-/// Which kernel a direction of a launch takes.
-fn variant(elem: DType, params: &AttentionParams, is_backward: bool) -> Variant {
+/// A matrix that a launch accesses: its address, its strides with the columns last, and its columns.
+type Operand = (u64, [i64; 4], u64);
+
+/// Which kernel the forward takes on a device: the first of these that can serve it.
+fn forward_variant(device: &CudaDevice, elem: DType, params: &AttentionParams, operands: &[Operand]) -> Variant {
+    let tiles = tensor_tiles(params);
+    let serves = matches!(elem, DType::F16 | DType::BF16)
+        && device.architecture().number >= 80
+        && tensor_shared_bytes(tiles) + KEPT_BYTES <= device.engine().max_shared_bytes()
+        && [params.head_dim, params.value_dim].iter().all(|dim| dim.is_multiple_of(16) && (1..=256).contains(dim))
+        && operands.iter().all(|&operand| is_aligned(elem, operand, 8));
+    if serves { Variant::Tensor(tiles) } else { Variant::Simt(simt_tiles(elem, params, false)) }
+}
+
+/// The tiles on tensor cores: as many queries for each warp as its registers hold the sums of.
+fn tensor_tiles(params: &AttentionParams) -> Tiles {
+    let [head_cols, value_cols] = [params.head_dim, params.value_dim].map(|dim| dim as usize);
+    let widest = head_cols.max(value_cols);
+    let (queries, keys) = if widest <= 64 { (128, 64) } else { (64, if widest <= 128 { 64 } else { 32 }) };
+    Tiles { threads: 128, queries, keys, depth: 16, head_cols, value_cols }
+}
+
+/// What the tiles of queries, keys and values take; each row has 8 elements more than the head dim.
+fn tensor_shared_bytes(tiles: Tiles) -> usize {
+    2 * ((tiles.queries + tiles.keys) * (tiles.head_cols + 8) + tiles.keys * (tiles.value_cols + 8))
+}
+
+/// Room for the arrays of fixed size beside them: a bit for each weight of a tile, and some words.
+const KEPT_BYTES: usize = 4096;
+
+/// The tiles of ordinary multiplications. All fit the 48 KiB of shared memory that every GPU has.
+fn simt_tiles(elem: DType, params: &AttentionParams, is_backward: bool) -> Tiles {
     let [head_dim, value_dim] = [params.head_dim, params.value_dim].map(|dim| dim as usize);
-    // Double precision takes twice the registers and shared memory. All tiles fit the 48 KiB that every GPU has.
+    // Double precision takes twice the registers and shared memory.
     let is_double = elem == DType::F64;
     let widest = if is_double { 128 } else { 256 };
     let [head_cols, value_cols] = [head_dim, value_dim].map(|dim| width(dim, widest));
@@ -37,15 +69,15 @@ fn variant(elem: DType, params: &AttentionParams, is_backward: bool) -> Variant 
         true => !is_double && head_cols.max(value_cols) <= 32,
         false => value_cols <= 128,
     };
-    let deepest = if is_double || head_dim.max(value_dim) <= 16 { 16 } else { 32 };
-    Variant::Simt(Tiles {
+    Tiles {
         threads: if is_narrow { 128 } else { 256 },
         queries: if is_double { 32 } else { 64 },
         keys: 64,
-        depth: deepest,
-        head_cols,
+        depth: if is_double || head_dim.max(value_dim) <= 16 { 16 } else { 32 },
+        // The forward's sums are as wide as the values; its units differ by nothing else.
+        head_cols: if is_backward { head_cols } else { 16 },
         value_cols,
-    })
+    }
 }
 
 /// The columns that a block sums up of a matrix with `dim` of them: all, or equal parts of at most `widest`.
@@ -53,13 +85,12 @@ fn width(dim: usize, widest: usize) -> usize {
     if dim <= 16 { 16 } else { dim.div_ceil(dim.div_ceil(widest)).next_multiple_of(32) }
 }
 
-/// True where every group of four neighbouring columns can be accessed as one: `strides` has the columns last.
-fn is_aligned(elem: DType, address: u64, strides: [i64; 4], cols: u64) -> bool {
-    let bytes = (4 * elem.size_bytes() as u64).min(16);
+/// True where every group of `count` neighbouring columns can be accessed as one, by 16 bytes at most.
+fn is_aligned(elem: DType, (address, [batch, head, row, col], cols): Operand, count: u64) -> bool {
+    let bytes = (count * elem.size_bytes() as u64).min(16);
     let step = bytes as i64 / elem.size_bytes() as i64;
-    let [batch, head, row, col] = strides;
     address.is_multiple_of(bytes)
-        && cols.is_multiple_of(4)
+        && cols.is_multiple_of(count)
         && (col == 1 || cols == 0)
         && [batch, head, row].iter().all(|stride| stride % step == 0)
 }
@@ -93,18 +124,24 @@ fn slices(dim: u64, cols: usize) -> usize {
 pub(crate) fn forward(args: &mut CudaArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let params: AttentionParams = args.params();
-    let Variant::Simt(tiles) = variant(args.elem, &params, false);
-    // The forward's sums are as wide as the values; units differ by nothing else.
-    let tiles = Tiles { head_cols: 16, ..tiles };
     let [q, k, v, bias, mask, key_lengths] = [0, 1, 2, 3, 4, 5].map(|index| args.input(index).address);
     let (o, lse) = (args.output(0).address, args.output(1).address);
-    let is_aligned = is_aligned(args.elem, q, params.q_strides, params.head_dim)
-        && is_aligned(args.elem, k, params.k_strides, params.head_dim)
-        && is_aligned(args.elem, v, params.v_strides, params.value_dim)
-        && is_aligned(args.elem, o, params.o_strides, params.value_dim);
+    let (d, d_v) = (params.head_dim, params.value_dim);
+    let operands =
+        [(q, params.q_strides, d), (k, params.k_strides, d), (v, params.v_strides, d_v), (o, params.o_strides, d_v)];
+    let (stage, tiles) = match forward_variant(args.device, args.elem, &params, &operands) {
+        Variant::Tensor(tiles) => {
+            let stage = stage(args, "attention_tensor", "attention_tensor_forward", tiles, true);
+            (stage.shared_bytes(tensor_shared_bytes(tiles)), tiles)
+        }
+        Variant::Simt(tiles) => {
+            let is_aligned = operands.iter().all(|&operand| is_aligned(args.elem, operand, 4));
+            (stage(args, "attention", "attention_forward", tiles, is_aligned), tiles)
+        }
+    };
     let heads = (params.batch * params.heads) as usize;
     let blocks = heads * (params.q_len as usize).div_ceil(tiles.queries) * slices(params.value_dim, tiles.value_cols);
-    let stage = stage(args, "attention", "attention_forward", tiles, is_aligned).blocks(blocks);
+    let stage = stage.blocks(blocks);
     [q, k, v, bias, mask, key_lengths, o, lse].into_iter().fold(stage, Stage::param).param(params).run()
 }
 
@@ -112,7 +149,7 @@ pub(crate) fn forward(args: &mut CudaArgs<'_>) -> Result<()> {
 pub(crate) fn backward(args: &mut CudaArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let params: AttentionParams = args.params();
-    let Variant::Simt(tiles) = variant(args.elem, &params, true);
+    let tiles = simt_tiles(args.elem, &params, true);
     let [q, k, v, bias, mask, key_lengths] = [0, 1, 2, 3, 4, 5].map(|index| args.input(index).address);
     let [o, lse, d_o] = [6, 7, 8].map(|index| args.input(index).address);
     let [dq, dk, dv] = [0, 1, 2].map(|index| args.output(index).address);
@@ -124,7 +161,7 @@ pub(crate) fn backward(args: &mut CudaArgs<'_>) -> Result<()> {
         .into_iter()
         .chain(gradients)
         .chain([(dv, params.dv_strides, d_v)])
-        .all(|(address, strides, cols)| is_aligned(args.elem, address, strides, cols));
+        .all(|operand| is_aligned(args.elem, operand, 4));
     let stage = |entry| stage(args, "attention_backward", entry, tiles, is_aligned);
 
     let (q_heads, kv_heads) = ((params.batch * params.heads) as usize, (params.batch * params.kv_heads) as usize);

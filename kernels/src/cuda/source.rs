@@ -15,6 +15,7 @@ const FILES: &[(&str, &str)] = &[
     ("attention.cu", include_str!("../../cuda/attention.cu")),
     ("attention.cuh", include_str!("../../cuda/attention.cuh")),
     ("attention_backward.cu", include_str!("../../cuda/attention_backward.cu")),
+    ("attention_tensor.cu", include_str!("../../cuda/attention_tensor.cu")),
     ("column_sums.cu", include_str!("../../cuda/column_sums.cu")),
     ("copy.cu", include_str!("../../cuda/copy.cu")),
     ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
