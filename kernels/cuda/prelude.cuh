@@ -7,8 +7,9 @@
 #ifdef CHAINRULE_EMU
 #include "emu/emu.h"
 #else
-// An entry point: KERNEL(name, parameters...) { body }. Blocks have THREADS threads at most.
-#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(THREADS) name(__VA_ARGS__)
+// An entry point: KERNEL(name, parameters...) { body }. Blocks have THREADS threads at most; where MIN_BLOCKS is defined,
+// registers are limited so that as many blocks fit on a multiprocessor.
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(LAUNCH_BOUNDS) name(__VA_ARGS__)
 // An array that the block shares: SHARED(f32, tile, [32][33]);
 #define SHARED(type, name, extents) __shared__ type name extents
 // The bytes of shared memory that the launch asks for, as an array of `type`.
@@ -23,6 +24,11 @@
 // The most threads a block of this unit has; the host sets it where a kernel needs another number.
 #ifndef THREADS
 #define THREADS 256
+#endif
+#ifdef MIN_BLOCKS
+#define LAUNCH_BOUNDS THREADS, MIN_BLOCKS
+#else
+#define LAUNCH_BOUNDS THREADS
 #endif
 #define DEVICE __device__ __forceinline__
 

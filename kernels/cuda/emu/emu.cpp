@@ -2,7 +2,7 @@
 //
 // One Scheduler runs one block at a time on one thread of the host; a launch has several of them. A fiber that ends
 // without having waited is used again for the next thread, so a kernel without barriers needs only one.
-#include "emu.h"
+#include "emu/emu.h"
 
 #include <sys/mman.h>
 

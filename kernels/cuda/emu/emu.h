@@ -10,6 +10,7 @@
 #include <cstring>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #define __device__
 #define __host__
@@ -34,11 +35,20 @@ struct Site {
     static Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
 
+// A copy that a thread has started and not yet waited for.
+struct PendingCopy {
+    void* to;
+    const void* from;
+    size_t bytes, valid_bytes;
+};
+
 // What a thread of the device knows of itself.
 struct Thread {
     uint3 index, block;
     dim3 block_dim, grid_dim;
     unsigned lane, warp;
+    // Groups of copies, oldest first; the last is open.
+    std::vector<std::vector<PendingCopy>> copies{};
 };
 
 // The thread that runs at present on this thread of the host.
@@ -205,6 +215,30 @@ template <class T> T atomicMin(T* p, T x) {
     return old;
 }
 template <class T> T atomicOr(T* p, T x) { return __atomic_fetch_or(p, x, __ATOMIC_RELAXED); }
+
+// Asynchronous copies of cp.async: what is copied appears at the wait and no sooner, so that a missing wait shows.
+namespace emu {
+inline void copy_async(void* to, const void* from, size_t bytes, size_t valid_bytes) {
+    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0) fail("an asynchronous copy is not aligned");
+    if (valid_bytes > bytes) fail("an asynchronous copy reads more than it writes");
+    if (current->copies.empty()) current->copies.emplace_back();
+    current->copies.back().push_back({to, from, bytes, valid_bytes});
+}
+inline void copy_async_commit() {
+    if (current->copies.empty()) current->copies.emplace_back();
+    current->copies.emplace_back();
+}
+inline void copy_async_wait(size_t groups) {
+    auto& copies = current->copies;
+    while (copies.size() > groups + 1) {
+        for (const PendingCopy& copy : copies.front()) {
+            memcpy(copy.to, copy.from, copy.valid_bytes);
+            memset((char*)copy.to + copy.valid_bytes, 0, copy.bytes - copy.valid_bytes);
+        }
+        copies.erase(copies.begin());
+    }
+}
+}  // namespace emu
 
 // Tensor cores: mma.m16n8k16 and ldmatrix as collectives of a warp. Where which element of a fragment is: PTX ISA,
 // "Matrix Fragments for mma.m16n8k16 with floating point type" and "Warp-level matrix load instruction: ldmatrix".

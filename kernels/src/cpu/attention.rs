@@ -27,7 +27,7 @@ pub static ATTENTION_FORWARD: Kernel = Kernel {
     entry: "attention_forward",
     cpu: forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::attention::forward,
 };
 
 /// Multiplications below which all blocks run on the calling thread.

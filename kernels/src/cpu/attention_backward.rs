@@ -28,7 +28,7 @@ pub static ATTENTION_BACKWARD: Kernel = Kernel {
     entry: "attention_backward",
     cpu: backward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::attention::backward,
 };
 
 fn backward(args: &mut CpuArgs<'_>) -> Result<()> {

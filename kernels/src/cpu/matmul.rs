@@ -20,7 +20,7 @@ pub static MATMUL_FORWARD: Kernel = Kernel {
     entry: "matmul_forward",
     cpu: forward,
     #[cfg(feature = "cuda")]
-    cuda: crate::cuda::unsupported,
+    cuda: crate::cuda::matmul::matmul_forward,
 };
 
 /// Multiplications that one task of a batch takes at least.

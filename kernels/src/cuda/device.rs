@@ -9,7 +9,7 @@ use super::driver::Driver;
 use super::emulator::Emulator;
 use super::engine::{Engine, Function, Module};
 use super::memory::Arena;
-use super::{CudaMemory, Unit};
+use super::{Architecture, CudaMemory, Unit};
 use crate::cpu::memory::MemoryStats;
 use crate::{Error, ErrorKind, Result};
 
@@ -104,6 +104,11 @@ impl CudaDevice {
     /// How many multiprocessors it has.
     pub fn multiprocessors(&self) -> usize {
         self.0.engine.multiprocessors()
+    }
+
+    /// Whose instructions kernels may use; the emulator counts as 8.0.
+    pub fn architecture(&self) -> Architecture {
+        self.0.engine.architecture()
     }
 
     /// Every unit that was compiled or loaded so far: what a check compiles for other GPUs.

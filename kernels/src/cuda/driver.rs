@@ -89,6 +89,10 @@ impl Engine for Driver {
         self.max_shared_bytes
     }
 
+    fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
     fn is_synchronous(&self) -> bool {
         false
     }

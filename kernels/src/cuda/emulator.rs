@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use super::engine::{Engine, Function, Launched, Module};
-use super::{Unit, cache, source};
+use super::{Architecture, Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
 
 const GUARD_BYTES: usize = 64;
@@ -83,6 +83,11 @@ impl Engine for Emulator {
 
     fn max_shared_bytes(&self) -> usize {
         227 << 10
+    }
+
+    fn architecture(&self) -> Architecture {
+        // Its prelude has twins of the instructions up to 8.0.
+        Architecture { number: 80 }
     }
 
     fn is_synchronous(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::Unit;
+use super::{Architecture, Unit};
 use crate::Result;
 
 /// An entry point of a loaded unit: the engine's own handle, good as long as the unit is loaded.
@@ -46,6 +46,8 @@ pub(crate) trait Engine: Send + Sync {
     fn multiprocessors(&self) -> usize;
     /// The shared memory that one block can have, in bytes.
     fn max_shared_bytes(&self) -> usize;
+    /// What units are compiled for, and so which instructions a kernel may use.
+    fn architecture(&self) -> Architecture;
     /// True where a launch has ended when it returns, so that faults are known at once.
     fn is_synchronous(&self) -> bool;
     /// New memory, or `None` where there is no room.

@@ -22,6 +22,7 @@ mod source;
 
 pub(crate) mod adamw;
 pub(crate) mod add_into;
+pub(crate) mod attention;
 pub(crate) mod copy;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
@@ -31,6 +32,7 @@ pub(crate) mod groups;
 pub(crate) mod index;
 pub(crate) mod l2_norm;
 pub(crate) mod layer_norm;
+pub(crate) mod matmul;
 pub(crate) mod nonzero;
 pub(crate) mod random;
 pub(crate) mod reduce;

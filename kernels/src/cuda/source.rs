@@ -12,6 +12,10 @@ use crate::DType;
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
     ("adamw.cu", include_str!("../../cuda/adamw.cu")),
+    ("attention.cu", include_str!("../../cuda/attention.cu")),
+    ("attention.cuh", include_str!("../../cuda/attention.cuh")),
+    ("attention_backward.cu", include_str!("../../cuda/attention_backward.cu")),
+    ("attention_tensor.cu", include_str!("../../cuda/attention_tensor.cu")),
     ("column_sums.cu", include_str!("../../cuda/column_sums.cu")),
     ("copy.cu", include_str!("../../cuda/copy.cu")),
     ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
@@ -25,6 +29,11 @@ const FILES: &[(&str, &str)] = &[
     ("index.cu", include_str!("../../cuda/index.cu")),
     ("l2_norm.cu", include_str!("../../cuda/l2_norm.cu")),
     ("layer_norm.cu", include_str!("../../cuda/layer_norm.cu")),
+    ("matmul.cu", include_str!("../../cuda/matmul.cu")),
+    ("matmul.cuh", include_str!("../../cuda/matmul.cuh")),
+    ("matmul_reduce.cu", include_str!("../../cuda/matmul_reduce.cu")),
+    ("matmul_tensor.cu", include_str!("../../cuda/matmul_tensor.cu")),
+    ("matmul_vector.cu", include_str!("../../cuda/matmul_vector.cu")),
     ("nonzero.cu", include_str!("../../cuda/nonzero.cu")),
     ("philox.cuh", include_str!("../../cuda/philox.cuh")),
     ("prelude.cuh", include_str!("../../cuda/prelude.cuh")),
@@ -40,6 +49,7 @@ const FILES: &[(&str, &str)] = &[
     ("softmax.cu", include_str!("../../cuda/softmax.cu")),
     ("softmax_sums.cuh", include_str!("../../cuda/softmax_sums.cuh")),
     ("sort.cu", include_str!("../../cuda/sort.cu")),
+    ("tensor_core.cuh", include_str!("../../cuda/tensor_core.cuh")),
     ("tensor_list.cuh", include_str!("../../cuda/tensor_list.cuh")),
 ];
 

@@ -1,6 +1,8 @@
 //! Kernels on CUDA against the same kernels on the host. Without a GPU they run on the emulator.
 
+mod attention;
 mod indexing;
+mod matmul;
 mod nonzero;
 mod optimisers;
 mod random;
