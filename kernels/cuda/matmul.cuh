@@ -87,6 +87,7 @@ DEVICE Compute finish(const MatmulParams& p, Compute sum, const Elem* c, const E
 }
 
 // Takes N neighbouring sums of row `row` from column `col` on, a multiple of N, to C or to the workspace.
+// C and the workspace start aligned, so where n is a multiple of N, so is every place that is written.
 template <int N>
 DEVICE void write_sums(const MatmulParams& p, const MatmulSplit& s, const Place& at, u64 row, u64 col,
                        const Compute* sums, const Elem* bias, Elem* c, Compute* workspace) {
