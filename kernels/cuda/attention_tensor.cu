@@ -57,7 +57,7 @@ DEVICE void set_aside(Elem* v_tile, u32* odd) {
 // o += p v for the one key of a tile whose values were set aside, as far as they were: only for queries that see it.
 DEVICE void add_odd(Fragment (&sums)[TILES][VALUE_TILES], const Fragment (&p)[TILES][KEY_TILES], int key,
                     const Elem* v_row) {
-    const int pair = threadIdx.x % 4;
+    f32 weights[TILES][2];
 UNROLL for (int m = 0; m < TILES; m++)
 UNROLL for (int half = 0; half < 2; half++) {
         // Selected by masks: a choice by `key` would put the weights into memory.
@@ -65,12 +65,18 @@ UNROLL for (int half = 0; half < 2; half++) {
     UNROLL for (int n = 0; n < KEY_TILES; n++)
         UNROLL for (int e = 0; e < 2; e++)
                 own |= bits_of(p[m][n][2 * half + e]) & (0u - (u32)(8 * n + e == (key & ~6)));
-        const f32 weight = float_of(__shfl_sync(FULL, own, key % 8 / 2, 4));
-    UNROLL for (int n = 0; n < VALUE_TILES; n++)
-        UNROLL for (int e = 0; e < 2; e++) {
-            const f32 value = load(v_row + 8 * n + 2 * pair + e);
-            if (weight != 0 && value - value != 0) sums[m][n][2 * half + e] += weight * value;
+        weights[m][half] = float_of(__shfl_sync(FULL, own, key % 8 / 2, 4));
+    }
+UNROLL for (int n = 0; n < VALUE_TILES; n++) {
+    UNROLL for (int e = 0; e < 2; e++) {
+            const f32 value = load(v_row + 8 * n + (int)threadIdx.x % 4 * 2 + e);
+        UNROLL for (int m = 0; m < TILES; m++)
+        UNROLL for (int half = 0; half < 2; half++)
+                if (weights[m][half] != 0 && value - value != 0)
+                    sums[m][n][2 * half + e] += weights[m][half] * value;
         }
+        // One load after the other: there are no registers for all of them at once.
+        __syncwarp();
     }
 }
 
