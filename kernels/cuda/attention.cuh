@@ -275,7 +275,7 @@ DEVICE void add_product(Sums<HEIGHT, WIDTH>& sums, const Compute* weights, Matri
     for (int first = 0; first < MOST && first < count; first += COUNT) {
         __syncthreads();
         if (!load_rows<COUNT, PADDED, PADDED>(stage, x.from(first), first_col, cols, count - first, scale))
-            *not_finite = 1;
+            atomicOr(not_finite, 1u);
         __syncthreads();
         if (masked && *not_finite) {
             add_staged<BY_KEY, true, COUNT>(sums, weights, first, stage);
