@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use chainrule::cuda::{Architecture, Unit, compile};
-use chainrule::{Device, Error, ErrorKind, Result};
+use chainrule::{DType, Device, Error, ErrorKind, Result};
 use clap::Args;
 
 use crate::check::check;
@@ -16,8 +18,8 @@ use crate::check::check;
 /// The architectures: Turing, Ampere, Ada, Hopper, Blackwell.
 const ARCHITECTURES: [u32; 5] = [75, 80, 89, 90, 100];
 
-/// Spills that are accepted, in bytes, with the reason.
-const ALLOWED_SPILLS: &[(&str, u32, &str)] = &[];
+/// Spills that are accepted: the file, the element type, how many bytes, and why.
+const ALLOWED_SPILLS: &[(&str, DType, u32, &str)] = &[];
 
 /// Only ops whose names start with this, and where the table goes.
 #[derive(Args)]
@@ -47,39 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let Device::Cuda(cuda) = &device else { return Err(Error::argument("lab", "the emulator is no CUDA device")) };
     let mut units = cuda.units();
     units.sort_by_key(Unit::label);
-    let mut rows: BTreeMap<String, [Option<Needs>; ARCHITECTURES.len()]> = BTreeMap::new();
-    let mut complaints = Vec::new();
-    for (place, number) in ARCHITECTURES.into_iter().enumerate() {
-        for unit in units.iter().filter(|unit| unit.exists_for(number)) {
-            let log = match compile(unit, Architecture { number }) {
-                Ok(compiled) => compiled.log,
-                Err(error) if matches!(error.kind(), ErrorKind::KernelCompile { .. }) => {
-                    complaints.push(format!("{error}"));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            complaints.extend(
-                log.lines().filter(|line| line.contains("warning")).map(|line| format!("{}: {line}", unit.label())),
-            );
-            for (entry, needs) in entries(&log) {
-                let allowed = ALLOWED_SPILLS.iter().find(|(name, ..)| *name == entry).map_or(0, |(_, bytes, _)| *bytes);
-                if needs.spill_bytes > allowed {
-                    complaints.push(format!(
-                        "{} {entry} spills {} bytes on sm_{number}",
-                        unit.label(),
-                        needs.spill_bytes
-                    ));
-                }
-                // Units of one file and type that differ in definitions share a row: the most that any needs.
-                let row = rows.entry(format!("{} | {} | {entry}", unit.name, unit.elem)).or_default();
-                let most = row[place].get_or_insert_default();
-                most.registers = most.registers.max(needs.registers);
-                most.shared_bytes = most.shared_bytes.max(needs.shared_bytes);
-                most.spill_bytes = most.spill_bytes.max(needs.spill_bytes);
-            }
-        }
-    }
+    let (rows, complaints) = compile_all(&units)?;
     let table = table(&rows);
     complaints.iter().for_each(|complaint| println!("{complaint}"));
     println!("{} units, {} entry points, {} complaints", units.len(), rows.len(), complaints.len());
@@ -95,6 +65,56 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         sound &= differing.is_empty();
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What each entry point needs on each architecture, by file, type and name.
+type Rows = BTreeMap<String, [Option<Needs>; ARCHITECTURES.len()]>;
+
+/// Compiles every unit for every architecture that has it, on all processors; gives the table's rows and what is wrong.
+fn compile_all(units: &[Unit]) -> Result<(Rows, Vec<String>)> {
+    let jobs: Vec<(&Unit, usize)> = (0..ARCHITECTURES.len())
+        .flat_map(|place| units.iter().map(move |unit| (unit, place)))
+        .filter(|(unit, place)| unit.exists_for(ARCHITECTURES[*place]))
+        .collect();
+    let (next, logs) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((unit, place)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let compiled = compile(unit, Architecture { number: ARCHITECTURES[*place] });
+            logs.lock().unwrap_or_else(PoisonError::into_inner).push((*unit, *place, compiled));
+        }
+    };
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(work))));
+    let (mut rows, mut complaints) = (Rows::new(), Vec::new());
+    for (unit, place, compiled) in logs.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match compiled {
+            Ok(compiled) => enter(&mut rows, &mut complaints, unit, place, &compiled.log),
+            Err(error) if matches!(error.kind(), ErrorKind::KernelCompile { .. }) => complaints.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    complaints.sort();
+    Ok((rows, complaints))
+}
+
+/// Enters what a log says into the table and the complaints. Units of one file and type that differ in definitions
+/// share a row: the most that any needs.
+fn enter(rows: &mut Rows, complaints: &mut Vec<String>, unit: &Unit, place: usize, log: &str) {
+    let architecture = Architecture { number: ARCHITECTURES[place] }.name();
+    for (entry, needs) in entries(log) {
+        let allowed = ALLOWED_SPILLS.iter().find(|(name, elem, ..)| *name == unit.name && *elem == unit.elem);
+        if needs.spill_bytes > allowed.map_or(0, |(_, _, bytes, _)| *bytes) {
+            complaints.push(format!("{} {entry} spills {} bytes on {architecture}", unit.label(), needs.spill_bytes));
+        }
+        let most =
+            rows.entry(format!("{} | {} | {entry}", unit.name, unit.elem)).or_default()[place].get_or_insert_default();
+        most.registers = most.registers.max(needs.registers);
+        most.shared_bytes = most.shared_bytes.max(needs.shared_bytes);
+        most.spill_bytes = most.spill_bytes.max(needs.spill_bytes);
+    }
+    // A spill is a warning too, and has been counted.
+    let warnings = log.lines().filter(|line| line.contains("warning") && !line.contains("spill"));
+    complaints.extend(warnings.map(|line| format!("{} on {architecture}: {line}", unit.label())));
 }
 
 /// The entry points of a compiler's log with what they need.

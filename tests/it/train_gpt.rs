@@ -227,3 +227,27 @@ fn checkpoints_that_do_not_fit_exit_with_1() {
     fs::write(&path, b"not a checkpoint at all").unwrap();
     resume("text.txt", "8", &["checkpoint.safetensors"]);
 }
+
+/// Training on another device is the same training: losses agree to 1e-4 (f32 sums in another order) over three steps.
+#[cfg(feature = "cuda")]
+#[test]
+fn every_device_gives_the_losses_of_the_host() {
+    let folder = folder();
+    let losses = |device: &str| -> Vec<f64> {
+        let mut command = Command::new(program());
+        command.env_remove("CHAINRULE_DEVICE").stdin(Stdio::null()).args(["--steps", "3", "--device", device]);
+        command.args(["--layers", "2", "--heads", "2", "--width", "32", "--context", "16", "--batch", "2"]);
+        command.args(["--sample", "20"]);
+        command.arg("--text").arg(folder.path().join("text.txt")).arg("--out").arg(folder.path().join(device));
+        succeed(command);
+        let fields = |row: &String| row.split(',').skip(1).take(2).filter_map(|x| x.parse().ok()).collect::<Vec<f64>>();
+        metrics(folder.path(), device).iter().skip(1).flat_map(fields).collect()
+    };
+    let want = losses("cpu");
+    assert_eq!(want.len(), 4, "three losses of training and one of validation");
+    for device in crate::devices::devices() {
+        let got = losses(&device.to_string());
+        let close = got.len() == want.len() && got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-4);
+        assert!(close, "{device}: {got:?}, on the host {want:?}");
+    }
+}
