@@ -22,6 +22,7 @@ pub mod index;
 mod kernel;
 pub mod l2_norm;
 pub mod layer_norm;
+pub mod lstm_cell;
 pub mod matmul;
 pub mod philox;
 pub mod random;

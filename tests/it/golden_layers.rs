@@ -90,3 +90,54 @@ fn linear() {
     check_layer(&golden, "linear", BOTH, forward);
     check_layer(&golden, "linear_no_bias", BOTH, forward);
 }
+
+/// A linear layer of these parameters.
+fn linear_of(weight: &Var, bias: Option<&Var>) -> Result<Linear> {
+    let [width_out, width_in] = weight.dims()?;
+    let mut layer = Linear::without_bias(width_in, width_out, &mut Rng::seed(0))?;
+    layer.weight.set_var(weight.clone());
+    layer.bias = bias.map(|bias| {
+        let mut param = Param::new(bias.detach());
+        param.set_var(bias.clone());
+        param
+    });
+    Ok(layer)
+}
+
+/// Steps of an LSTM over `x [B, T, I]` from the states `h` and `c`, with the parameters `weight_ih`, `weight_hh` and
+/// perhaps `bias_ih`, `bias_hh`: the last states side by side. Where `is_split`, the cell adds the two products.
+fn lstm_steps(x: &Var, mut states: (Var, Var), parameters: &[Var], is_split: bool) -> Result<Var> {
+    let ih = linear_of(&parameters[0], parameters.get(2))?;
+    let hh = linear_of(&parameters[1], parameters.get(3))?;
+    for step in 0..x.size(1)? {
+        let (gates_x, gates_h) = (ih.forward(&x.select(1, step as isize)?)?, hh.forward(&states.0)?);
+        states = match is_split {
+            true => gates_x.lstm_cell(&states.1, Some(&gates_h))?,
+            false => gates_x.add(&gates_h)?.lstm_cell(&states.1, None)?,
+        };
+    }
+    Var::cat(&[&states.0, &states.1], -1)
+}
+
+#[test]
+fn lstm_cell() {
+    let golden = golden("layers");
+    for (case, n_states) in [("one_step", 2), ("no_bias", 2), ("three_steps", 0)] {
+        let case = format!("lstm_cell.{case}");
+        let names = ["x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+        let inputs: Vec<_> =
+            names.into_iter().filter_map(|name| Some((name, golden.get(&format!("{case}.{name}"))?))).collect();
+        for (&precision, is_split) in BOTH.iter().flat_map(|precision| [(precision, false), (precision, true)]) {
+            check(&golden, &case, &inputs, precision, |x| {
+                let (states, parameters) = x[1..].split_at(n_states);
+                match states {
+                    [h, c] => lstm_steps(&x[0].unsqueeze(1)?, (h.clone(), c.clone()), parameters, is_split),
+                    _ => {
+                        let zeros = Var::from(Tensor::zeros([4, 3], x[0].dtype(), &x[0].device())?);
+                        lstm_steps(&x[0], (zeros.clone(), zeros), parameters, is_split)
+                    }
+                }
+            });
+        }
+    }
+}

@@ -16,6 +16,7 @@ const NOT_OPS: &[(&str, &str)] = &[
     ("layer_norm_backward", "the backward of layer_norm, checked as its gradient"),
     ("layer_norm_forward", "the forward of layer_norm with what its backward needs"),
     ("log_softmax_backward", "the backward of log_softmax, checked as its gradient"),
+    ("lstm_cell_backward", "the backward of lstm_cell, checked as its gradient"),
     ("ones_like", "creates a tensor"),
     ("place_through", "the gradient of views, checked as such"),
     ("rms_norm_backward", "the backward of rms_norm, checked as its gradient"),

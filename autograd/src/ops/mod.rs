@@ -20,6 +20,7 @@ mod joining;
 mod loss;
 #[cfg(feature = "samples")]
 mod loss_samples;
+mod lstm_cell;
 mod math;
 mod matmul;
 #[cfg(feature = "samples")]
@@ -57,6 +58,7 @@ pub(crate) fn samples() -> chainrule_tensor::Result<Vec<crate::samples::Sample>>
         attention_samples::samples,
         softmax::samples,
         norm_samples::samples,
+        lstm_cell::samples,
         cross_entropy::samples,
         loss_samples::samples,
         index_samples::samples,
@@ -78,6 +80,7 @@ pub(crate) fn error_samples() -> chainrule_tensor::Result<Vec<crate::samples::Er
         attention_samples::error_samples,
         softmax::error_samples,
         norm_samples::error_samples,
+        lstm_cell::error_samples,
         cross_entropy::error_samples,
         loss_samples::error_samples,
         index_samples::error_samples,

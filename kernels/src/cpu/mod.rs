@@ -14,6 +14,7 @@ pub(crate) mod index;
 mod instructions;
 pub(crate) mod l2_norm;
 pub(crate) mod layer_norm;
+pub(crate) mod lstm_cell;
 pub mod math;
 pub mod matmul;
 mod matmul_integer;

@@ -32,6 +32,7 @@ pub(crate) mod groups;
 pub(crate) mod index;
 pub(crate) mod l2_norm;
 pub(crate) mod layer_norm;
+pub(crate) mod lstm_cell;
 pub(crate) mod matmul;
 pub(crate) mod nonzero;
 pub(crate) mod random;

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str)] = &[
     ("index.cu", include_str!("../../cuda/index.cu")),
     ("l2_norm.cu", include_str!("../../cuda/l2_norm.cu")),
     ("layer_norm.cu", include_str!("../../cuda/layer_norm.cu")),
+    ("lstm_cell.cu", include_str!("../../cuda/lstm_cell.cu")),
     ("matmul.cu", include_str!("../../cuda/matmul.cu")),
     ("matmul.cuh", include_str!("../../cuda/matmul.cuh")),
     ("matmul_reduce.cu", include_str!("../../cuda/matmul_reduce.cu")),

@@ -2,6 +2,7 @@
 
 mod attention;
 mod indexing;
+mod lstm_cell;
 mod matmul;
 mod nonzero;
 mod optimisers;

@@ -12,6 +12,7 @@ mod elementwise;
 mod gather;
 mod index;
 mod joining;
+mod lstm_cell;
 mod math;
 mod matmul;
 mod norm;

@@ -15,6 +15,7 @@ def fill(golden: Golden) -> None:
     activations(golden)
     attention(golden)
     multihead_attention(golden)
+    lstm_cell(golden)
 
 
 def linear(golden: Golden) -> None:
@@ -138,3 +139,27 @@ def multihead_attention(golden: Golden) -> None:
             lambda x, memory, **p: forward(x, memory, {}, p),
             {"x": x, "memory": memory} | parameters,
         )
+
+
+def lstm_cell(golden: Golden) -> None:
+    """`LSTMCell` of width 3 on 5 inputs; `y` is h' and c' side by side, so that one cotangent reaches both."""
+    x, h, c = golden.normal(4, 5), golden.normal(4, 3), golden.normal(4, 3)
+    weights = {"weight_ih": golden.normal(12, 5), "weight_hh": golden.normal(12, 3)}
+    biases = {"bias_ih": golden.normal(12), "bias_hh": golden.normal(12)}
+    modules = {bias: torch.nn.LSTMCell(5, 3, bias=bias, dtype=torch.float64) for bias in (False, True)}
+
+    def step(x: Tensor, h: Tensor, c: Tensor, **parameters: Tensor) -> Tensor:
+        states = torch.func.functional_call(modules["bias_ih" in parameters], parameters, (x, (h, c)))
+        return torch.cat(states, -1)
+
+    def steps(x: Tensor, **parameters: Tensor) -> Tensor:
+        h = c = torch.zeros(4, 3, dtype=torch.float64)
+        for x in x.unbind(1):
+            h, c = step(x, h, c, **parameters).chunk(2, -1)
+        return torch.cat((h, c), -1)
+
+    states = {"x": x, "h": h, "c": c}
+    golden.case("lstm_cell.one_step", step, states | weights | biases)
+    golden.case("lstm_cell.no_bias", step, states | weights)
+    # The gradient goes through the states of the steps between; those before the first are zero.
+    golden.case("lstm_cell.three_steps", steps, {"x": golden.normal(4, 3, 5)} | weights | biases)
