@@ -5,13 +5,15 @@
 
 use chainrule::{Device, Result};
 
+/// A device's name here, and how it is opened.
+type Candidate = (&'static str, fn() -> Result<Device>);
+
 /// The devices present beside the host.
 pub(crate) fn devices() -> Vec<Device> {
     #[cfg(feature = "cuda")]
-    let candidates: &[(&str, fn() -> Result<Device>)] =
-        &[("cuda-emu", || Device::cuda_emu()), ("cuda", || Device::cuda(0))];
+    let candidates: &[Candidate] = &[("cuda-emu", || Device::cuda_emu()), ("cuda", || Device::cuda(0))];
     #[cfg(not(feature = "cuda"))]
-    let candidates: &[(&str, fn() -> Result<Device>)] = &[];
+    let candidates: &[Candidate] = &[];
     candidates.iter().filter_map(|(name, open)| present(name, open())).collect()
 }
 
