@@ -9,7 +9,7 @@ use super::driver::Driver;
 use super::emulator::Emulator;
 use super::engine::{Engine, Function, Module};
 use super::memory::Arena;
-use super::{Architecture, CudaMemory, Unit};
+use super::{Architecture, CudaEvent, CudaMemory, Unit};
 use crate::cpu::memory::MemoryStats;
 use crate::{Error, ErrorKind, Result};
 
@@ -101,6 +101,11 @@ impl CudaDevice {
         self.0.engine.name()
     }
 
+    /// What the hardware calls itself: `NVIDIA H200`.
+    pub fn model(&self) -> &str {
+        self.0.engine.model()
+    }
+
     /// How many multiprocessors it has.
     pub fn multiprocessors(&self) -> usize {
         self.0.engine.multiprocessors()
@@ -121,6 +126,24 @@ impl CudaDevice {
     pub fn synchronize(&self) -> Result<()> {
         self.0.engine.synchronize()?;
         self.check_faults()
+    }
+
+    /// Marks the place after all work launched so far, for timing; does not wait.
+    ///
+    /// # Errors
+    /// What the driver reports, also of earlier work.
+    ///
+    /// ```
+    /// use chainrule_kernels::cuda::CudaDevice;
+    /// let Ok(device) = CudaDevice::emulator() else { return Ok(()) };
+    /// let start = device.record()?;
+    /// let end = device.record()?;
+    /// assert!(start.elapsed_ms(&end)? >= 0.0);
+    /// # Ok::<(), chainrule_kernels::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn record(&self) -> Result<CudaEvent> {
+        CudaEvent::new(self)
     }
 
     pub(crate) fn memory_stats(&self) -> MemoryStats {

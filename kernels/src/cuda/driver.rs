@@ -5,7 +5,7 @@ use std::ptr::{null, null_mut};
 
 use cudarc::driver::sys::{self, CUresult};
 
-use super::engine::{Engine, Function, Launched, Module};
+use super::engine::{Engine, Function, Launched, Mark, Module};
 use super::nvrtc::{self, Architecture};
 use super::{Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
@@ -16,6 +16,7 @@ const DEFAULT_SHARED_BYTES: usize = 48 << 10;
 /// One GPU with its primary context and one stream, on which all work goes in order.
 pub(crate) struct Driver {
     name: String,
+    model: String,
     context: sys::CUcontext,
     stream: sys::CUstream,
     architecture: Architecture,
@@ -46,6 +47,11 @@ impl Driver {
         let mut device = 0;
         // SAFETY: the ordinal is below the count.
         check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, ordinal as i32) })?;
+        let mut model = [0; 256];
+        // SAFETY: the driver writes at most that many bytes, with a NUL.
+        check("cuDeviceGetName", unsafe { sys::cuDeviceGetName(model.as_mut_ptr(), model.len() as i32, device) })?;
+        // SAFETY: the name ends with a NUL within the array.
+        let model = unsafe { CStr::from_ptr(model.as_ptr()) }.to_string_lossy().into_owned();
         let attribute = |which| {
             let mut value = 0;
             // SAFETY: the number outlives the call.
@@ -66,7 +72,8 @@ impl Driver {
         // SAFETY: the context is current.
         check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut stream, flags) })?;
         let architecture = Architecture { number: (major * 10 + minor) as u32 };
-        Ok(Driver { name: format!("cuda:{ordinal}"), context, stream, architecture, multiprocessors, max_shared_bytes })
+        let name = format!("cuda:{ordinal}");
+        Ok(Driver { name, model, context, stream, architecture, multiprocessors, max_shared_bytes })
     }
 
     /// Makes the context current on this thread.
@@ -79,6 +86,10 @@ impl Driver {
 impl Engine for Driver {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn model(&self) -> &str {
+        &self.model
     }
 
     fn multiprocessors(&self) -> usize {
@@ -177,6 +188,55 @@ impl Engine for Driver {
         // SAFETY: the stream lives as long as the device.
         check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream) })
     }
+
+    fn mark(&self) -> Result<Mark> {
+        self.bind()?;
+        let mut event = null_mut();
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT as u32;
+        // SAFETY: the context is current, and the handle outlives the call.
+        check("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
+        let mark = Mark(event as u64);
+        // SAFETY: the event was just made, and the stream lives as long as the device.
+        let recorded = check("cuEventRecord", unsafe { sys::cuEventRecord(event, self.stream) });
+        recorded.map(|()| mark).inspect_err(|_| self.forget(mark))
+    }
+
+    fn elapsed_ms(&self, start: Mark, end: Mark) -> Result<f64> {
+        self.bind()?;
+        let (start, end) = (start.0 as sys::CUevent, end.0 as sys::CUevent);
+        for event in [start, end] {
+            // SAFETY: a mark is an event that has been recorded and not yet been destroyed.
+            check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(event) })?;
+        }
+        let mut milliseconds = 0.0;
+        // SAFETY: both events have been reached, and the number outlives the call.
+        check("cuEventElapsedTime", unsafe { elapsed_time()?(&mut milliseconds, start, end) })?;
+        Ok(milliseconds.into())
+    }
+
+    fn forget(&self, mark: Mark) {
+        // A failure here was one of an earlier launch, which the next call reports.
+        let _ = self.bind().and_then(|()| {
+            // SAFETY: the event came from `mark` and is destroyed once.
+            check("cuEventDestroy", unsafe { sys::cuEventDestroy_v2(mark.0 as sys::CUevent) })
+        });
+    }
+}
+
+type ElapsedTime = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> CUresult;
+
+/// The driver's `cuEventElapsedTime`. It is looked up here because the bindings of CUDA 13 know only the second version,
+/// which drivers before 12.8 do not have, while the first is in all.
+fn elapsed_time() -> Result<ElapsedTime> {
+    // SAFETY: the library is there, because a device was opened with it.
+    let library = unsafe { sys::culib() };
+    let named = |name: &[u8]| {
+        // SAFETY: both versions have this signature.
+        unsafe { library.get::<ElapsedTime>(name) }.map(|function| *function)
+    };
+    named(b"cuEventElapsedTime\0")
+        .or_else(|_| named(b"cuEventElapsedTime_v2\0"))
+        .map_err(|error| missing(&format!("the driver has no cuEventElapsedTime: {error}")))
 }
 
 /// Loaded machine code; it stays loaded as long as the process lives.

@@ -9,10 +9,11 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-use super::engine::{Engine, Function, Launched, Module};
+use super::engine::{Engine, Function, Launched, Mark, Module};
 use super::{Architecture, Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
 
@@ -43,6 +44,7 @@ pub(crate) struct Emulator {
     seed: u64,
     blocks: Mutex<HashMap<u64, Block>>,
     workers: u32,
+    opened: Instant,
 }
 
 /// Memory with its guards: the data start `ALIGN` bytes from its own start.
@@ -64,7 +66,15 @@ impl Emulator {
         let launch = launch.map_err(|error| device_error(format!("the emulator's runtime: {error}")))?;
         let seed = std::env::var("CHAINRULE_EMU_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        Ok(Emulator { compiler, launch, _runtime: runtime, seed, blocks: Mutex::default(), workers })
+        Ok(Emulator {
+            compiler,
+            launch,
+            _runtime: runtime,
+            seed,
+            blocks: Mutex::default(),
+            workers,
+            opened: Instant::now(),
+        })
     }
 
     fn blocks(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Block>> {
@@ -75,6 +85,10 @@ impl Emulator {
 impl Engine for Emulator {
     fn name(&self) -> &str {
         "cuda-emu"
+    }
+
+    fn model(&self) -> &str {
+        "the host's processor"
     }
 
     fn multiprocessors(&self) -> usize {
@@ -169,6 +183,17 @@ impl Engine for Emulator {
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
+
+    fn mark(&self) -> Result<Mark> {
+        // All work has ended, so the host's clock is the device's: nanoseconds since the device was opened.
+        Ok(Mark(self.opened.elapsed().as_nanos() as u64))
+    }
+
+    fn elapsed_ms(&self, start: Mark, end: Mark) -> Result<f64> {
+        Ok((end.0 as f64 - start.0 as f64) / 1e6)
+    }
+
+    fn forget(&self, _: Mark) {}
 }
 
 impl Block {

@@ -9,6 +9,10 @@ use crate::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Function(pub(crate) usize);
 
+/// A mark in the order of an engine's work: the engine's own handle, good until it is forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark(pub(crate) u64);
+
 /// How many blocks of how many threads, and the bytes of shared memory that each asks for beside its arrays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Launched {
@@ -42,6 +46,8 @@ pub(crate) trait Module: Send + Sync {
 pub(crate) trait Engine: Send + Sync {
     /// The device's name: `cuda:0`.
     fn name(&self) -> &str;
+    /// What the hardware calls itself: `NVIDIA H200`.
+    fn model(&self) -> &str;
     /// How many multiprocessors there are: how many blocks keep all of it busy.
     fn multiprocessors(&self) -> usize;
     /// The shared memory that one block can have, in bytes.
@@ -66,4 +72,10 @@ pub(crate) trait Engine: Send + Sync {
     fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()>;
     /// Waits until all work is done.
     fn synchronize(&self) -> Result<()>;
+    /// Marks the place after all work asked for so far.
+    fn mark(&self) -> Result<Mark>;
+    /// The milliseconds that passed on the device between two marks, once it has come to the later one.
+    fn elapsed_ms(&self, start: Mark, end: Mark) -> Result<f64>;
+    /// Gives a mark back.
+    fn forget(&self, mark: Mark);
 }

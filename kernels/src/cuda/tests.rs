@@ -105,3 +105,18 @@ fn units_compile_with_nvrtc() {
         }
     }
 }
+
+#[test]
+fn events_tell_the_time_of_what_was_launched_between_them() {
+    let Device::Cuda(device) = emulator() else { return };
+    let x = Buffer::from_slice(&Device::Cuda(device.clone()), &vec![1.0f32; 100_000]).unwrap();
+    let mut y = Buffer::allocate(&Device::Cuda(device.clone()), DType::F32, 100_000).unwrap();
+    let start = device.record().unwrap();
+    copy::copy(View { buffer: &x, offset: 0, strides: &[1] }, &[100_000], &mut y).unwrap();
+    let middle = device.record().unwrap();
+    copy::copy(View { buffer: &x, offset: 0, strides: &[1] }, &[100_000], &mut y).unwrap();
+    let end = device.record().unwrap();
+    let (first, second) = (start.elapsed_ms(&middle).unwrap(), middle.elapsed_ms(&end).unwrap());
+    assert!(first > 0.0 && second > 0.0);
+    assert!((start.elapsed_ms(&end).unwrap() - first - second).abs() < 1e-3);
+}
