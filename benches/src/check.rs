@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use chainrule::samples;
-use chainrule::{Device, Result};
+use chainrule::{Device, Error, Result};
 use clap::Args;
 
 /// Which device, and which ops.
@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// The device: cpu, cuda:0, cuda-emu. Default: what CHAINRULE_DEVICE names, else the host.
     #[arg(long)]
     device: Option<String>,
-    /// Only ops whose names start with this.
+    /// Only ops whose names start with this: softmax.
     #[arg(default_value = "")]
     op: String,
     /// Print every case, not only those that fail.
@@ -21,7 +21,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let device = options.device.as_deref().map_or_else(Device::from_env, Device::from_name)?;
+    let device = crate::device(options.device.as_deref())?;
     let (passed, failed, skipped) = check(&device, &options.op, options.verbose)?;
     println!("{passed} passed, {failed} failed, {skipped} skipped on {device}");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -55,5 +55,22 @@ pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, 
     for sample in samples::errors()?.iter().filter(|sample| sample.op.starts_with(op)) {
         count(format!("{}: {:?}", sample.op, sample.message), sample.fails_on(device));
     }
+    // A misspelt op must not look like one that passed.
+    if passed + failed + skipped == 0 {
+        return Err(Error::argument("lab", format!("no op starts with {op:?}")));
+    }
     Ok((passed, failed, skipped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_op_that_does_not_exist_does_not_pass() {
+        let error = check(&Device::Cpu, "sofmax", false).unwrap_err().to_string();
+        assert!(error.contains("no op starts with \"sofmax\""), "{error}");
+        let (passed, failed, _) = check(&Device::Cpu, "softmax", false).unwrap();
+        assert!(passed > 0 && failed == 0);
+    }
 }

@@ -1,20 +1,20 @@
-//! The kernel lab: checks and times the kernels of every device on the ops' samples.
+//! The kernel lab: checks the kernels of every device on the ops' samples, and times them.
 //!
 //! ```sh
-//! cargo run --release -p chainrule-bench -- bench attention
+//! cargo run --release -p chainrule-bench -- time attention
 //! cargo run --release -p chainrule-bench --features cuda -- check --device cuda-emu
 //! ```
 
-#![allow(clippy::print_stdout, reason = "a program that prints tables")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints tables, and why there is none")]
 
-mod bench;
 mod check;
 #[cfg(feature = "cuda")]
 mod kernels;
+mod time;
 
 use std::process::ExitCode;
 
-use chainrule::Result;
+use chainrule::{Device, Result};
 use clap::{Parser, Subcommand};
 
 /// Checks and times the kernels of chainrule.
@@ -29,22 +29,31 @@ struct Options {
 enum Command {
     /// Holds every op of a device against the host, forward and backward, in every dtype.
     Check(check::Options),
-    /// Times ops on the shapes that their samples mark for measuring.
-    Bench(bench::Options),
+    /// Times ops on the shapes that their samples mark for measuring, forward and with backward.
+    Time(time::Options),
     /// Compiles every CUDA kernel for every architecture and lists registers, shared memory and spills.
     #[cfg(feature = "cuda")]
     Kernels(kernels::Options),
 }
 
+/// The device of a name; without one, the one that `CHAINRULE_DEVICE` names, else the host.
+#[track_caller]
+fn device(name: Option<&str>) -> Result<Device> {
+    match name {
+        Some(name) => Device::from_name(name),
+        None => Device::from_env(),
+    }
+}
+
 fn main() -> ExitCode {
     let result: Result<ExitCode> = match &Options::parse().command {
         Command::Check(options) => check::run(options),
-        Command::Bench(options) => bench::run(options),
+        Command::Time(options) => time::run(options),
         #[cfg(feature = "cuda")]
         Command::Kernels(options) => kernels::run(options),
     };
     result.unwrap_or_else(|error| {
-        println!("error: {error}");
+        eprintln!("error: {error}");
         ExitCode::FAILURE
     })
 }

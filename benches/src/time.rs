@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let device = options.device.as_deref().map_or_else(Device::from_env, Device::from_name)?;
+    let device = crate::device(options.device.as_deref())?;
     let samples = samples::all()?;
     let chosen: Vec<_> = samples.iter().filter(|s| s.is_bench && s.op.starts_with(&options.op)).collect();
     if chosen.is_empty() {
