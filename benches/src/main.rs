@@ -3,10 +3,12 @@
 //! ```sh
 //! cargo run --release -p chainrule-bench -- time attention
 //! cargo run --release -p chainrule-bench --features cuda -- check --device cuda-emu
+//! cargo run --release -p chainrule-bench --features cuda -- bench --device cuda:0 --rival python3
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints tables, and why there is none")]
 
+mod bench;
 mod check;
 #[cfg(feature = "cuda")]
 mod kernels;
@@ -31,6 +33,8 @@ enum Command {
     Check(check::Options),
     /// Times ops on the shapes that their samples mark for measuring, forward and with backward.
     Time(time::Options),
+    /// Times the ops that training spends its time in, beside what the machine can do and beside PyTorch.
+    Bench(bench::Options),
     /// Compiles every CUDA kernel for every architecture and lists registers, shared memory and spills.
     #[cfg(feature = "cuda")]
     Kernels(kernels::Options),
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let result: Result<ExitCode> = match &Options::parse().command {
         Command::Check(options) => check::run(options),
         Command::Time(options) => time::run(options),
+        Command::Bench(options) => bench::run(options),
         #[cfg(feature = "cuda")]
         Command::Kernels(options) => kernels::run(options),
     };
