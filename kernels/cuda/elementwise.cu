@@ -116,8 +116,15 @@ struct Op : Functions {
     static DEVICE Compute of(Compute x, Compute y, Compute z, Compute s0, Compute s1) { return (Compute)(EXPRESSION); }
 };
 
+// 64-bit division is slow on GPUs and takes a call: it is compiled in only where there are that many elements (FAR).
+#if FAR
+typedef u64 Index;
+#else
+typedef u32 Index;
+#endif
+
 // Where element `linear` of the shape is in each operand.
-template <class Index> DEVICE void offsets(const ElementwiseParams& p, Index linear, i64* at) {
+DEVICE void offsets(const ElementwiseParams& p, Index linear, i64* at) {
     for (int dim = (int)p.rank - 1; dim > 0; dim--) {
         Index outer = linear / (Index)p.shape[dim];
         i64 i = (i64)(linear - outer * (Index)p.shape[dim]);
@@ -127,12 +134,12 @@ template <class Index> DEVICE void offsets(const ElementwiseParams& p, Index lin
     UNROLL for (int operand = 0; operand < ARITY; operand++) at[operand] += (i64)linear * p.strides[operand][0];
 }
 
-template <class Index>
-DEVICE void run(const Operands& operands, void* y, const ElementwiseParams& p, FaultArg fault, bool check_divisor) {
+// Any dtypes, any strides.
+KERNEL(elementwise, Operands operands, void* y, ElementwiseParams p, FaultArg fault, u64 check_divisor) {
     const Compute s0 = convert<Compute>(p.scalars[0]), s1 = convert<Compute>(p.scalars[1]);
     for (u64 i = thread_index(); i < p.len; i += grid_threads()) {
         i64 at[3] = {0, 0, 0};
-        offsets<Index>(p, (Index)i, at);
+        offsets(p, (Index)i, at);
         Compute in[3] = {0, 0, 0};
         UNROLL for (int operand = 0; operand < ARITY; operand++) {
             switch (p.kinds[operand]) {
@@ -143,16 +150,6 @@ DEVICE void run(const Operands& operands, void* y, const ElementwiseParams& p, F
         }
         if (check_divisor && in[1] == 0) report(fault, 0, 0, (i64)i);
         store_as(y, (i64)i, operands.y_dtype, Op::of(in[0], in[1], in[2], s0, s1));
-    }
-}
-
-// Any dtypes, any strides.
-KERNEL(elementwise, Operands operands, void* y, ElementwiseParams p, FaultArg fault, u64 check_divisor) {
-    // 64-bit division is slow on GPUs.
-    if (p.len <= 0xffffffffu) {
-        run<u32>(operands, y, p, fault, check_divisor != 0);
-    } else {
-        run<u64>(operands, y, p, fault, check_divisor != 0);
     }
 }
 
