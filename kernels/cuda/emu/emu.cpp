@@ -6,7 +6,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -19,18 +21,21 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__)
+// The runtime itself is compiled without the thread sanitizer, which would take its bookkeeping for races between
+// fibers: EMU_TSAN says that the units are compiled with it.
+#if defined(EMU_TSAN)
 extern "C" {
 void* __tsan_get_current_fiber();
 void* __tsan_create_fiber(unsigned);
+void __tsan_destroy_fiber(void*);
 void __tsan_switch_to_fiber(void*, unsigned);
 void __tsan_acquire(void*);
 void __tsan_release(void*);
 }
 #endif
 
-// switch_stack(&save, load): keeps the callee-saved registers on the present stack and goes on with another one.
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(EMU_UCONTEXT)
+// emu_switch_stack(&save, load): keeps the callee-saved registers on the present stack and goes on with another one.
 extern "C" void emu_switch_stack(void** save, void* load);
 asm(R"(
 .text
@@ -53,8 +58,35 @@ emu_switch_stack:
     pop %rbp
     ret
 )");
+
+namespace {
+// Where a fiber, or the scheduler, goes on.
+struct Context {
+    void* sp = nullptr;
+    void begin(unsigned char* stack, size_t bytes, void (*main)()) {
+        void** top = (void**)(stack + bytes);
+        *--top = nullptr;
+        *--top = (void*)main;
+        for (int saved = 0; saved < 6; saved++) *--top = nullptr;
+        sp = top;
+    }
+    void go_to(Context& other) { emu_switch_stack(&sp, other.sp); }
+};
+}  // namespace
 #else
-#error "the emulator switches stacks with x86-64 instructions"
+// What every Unix has; ten times slower, because each switch keeps the mask of signals too.
+#include <ucontext.h>
+namespace {
+struct Context {
+    ucontext_t at{};
+    void begin(unsigned char* stack, size_t bytes, void (*main)()) {
+        getcontext(&at);
+        at.uc_stack.ss_sp = stack, at.uc_stack.ss_size = bytes, at.uc_link = nullptr;
+        makecontext(&at, main, 0);
+    }
+    void go_to(Context& other) { swapcontext(&at, &other.at); }
+};
+}  // namespace
 #endif
 
 namespace emu {
@@ -63,17 +95,23 @@ thread_local Thread* current = nullptr;
 
 namespace {
 
+#if defined(EMU_TSAN)
+const size_t STACK_BYTES = 64 << 10;  // made anew for each thread
+#else
 const size_t STACK_BYTES = 256 << 10;
+#endif
 const size_t GUARD_BYTES = 4096;
 const size_t SHARED_BYTES = 228 << 10;
 const unsigned MAX_THREADS = 1024;
 const unsigned MAX_BARRIERS = 16;
+const size_t READY_ROOM = 16384;
 
 enum class State { Ready, Waiting, Done };
 
 struct Fiber {
     unsigned char* stack = nullptr;
-    void* sp = nullptr;
+    Context context;
+    bool begun = false;
     void* sanitizer = nullptr;
 
     Fiber() {
@@ -82,9 +120,31 @@ struct Fiber {
         if (memory == MAP_FAILED) abort();
         mprotect(memory, GUARD_BYTES, PROT_NONE);
         stack = (unsigned char*)memory + GUARD_BYTES;
-#if defined(__SANITIZE_THREAD__)
+    }
+    // Ready for a thread of the device. To the thread sanitizer each is a thread of its own, with a fresh stack: what
+    // ran on the fiber before, in this block or another, is not ordered before it.
+    void begin(void (*main)()) {
+#if defined(EMU_TSAN)
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+        if (mmap(stack, STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
         sanitizer = __tsan_create_fiber(0);
+        begun = false;
 #endif
+        if (!begun) context.begin(stack, STACK_BYTES, main);
+        begun = true;
+    }
+    void end() {
+#if defined(EMU_TSAN)
+        __tsan_destroy_fiber(sanitizer);
+#endif
+    }
+    // The thread never ended: whatever lies on the stack is given up.
+    void abandon() {
+        begun = false;
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_unpoison_memory_region(stack, STACK_BYTES);
+#endif
+        end();
     }
 };
 
@@ -95,10 +155,13 @@ struct Lane {
     State state;
     Site site;
     const char* waits_for;
+    // How often it has stood back since its last collective, and since when.
+    unsigned yields = 0;
+    std::chrono::steady_clock::time_point yields_since{};
 };
 
-// Who has come to a barrier or collective. The two cells are used in turn: who wakes late must not take what an early
-// one gives at the next barrier for its own (thread sanitizer).
+// Who has come to a barrier or collective. For the thread sanitizer there are two cells, used in turn: who wakes late must
+// not take what an early one gives at the next barrier for its own.
 struct Gathering {
     uint32_t mask = 0, arrived = 0;
     unsigned count = 0, needed = 0;
@@ -106,8 +169,21 @@ struct Gathering {
     Site site{};
     void* args[32];
     std::vector<unsigned> waiting;
-    unsigned cells[2] = {0, 0}, generation = 0;
+    unsigned char* cells = nullptr;
+    unsigned generation = 0;
+
+    // Lists that fibers change never grow: one would free what another has allocated, a race to the thread sanitizer.
+    void* cell() const { return cells + generation % 2 * 8; }
+    void reset(unsigned char* own_cells, unsigned most) {
+        count = 0, arrived = 0, generation = 0, cells = own_cells;
+        waiting.clear();
+        waiting.reserve(most);
+    }
 };
+// How many bytes the cells of all barriers and warps of a block take, 16 for each.
+const unsigned GATHERINGS_OF_WARP = 4;
+const size_t CELL_BYTES = 8192;
+static_assert((MAX_BARRIERS + MAX_THREADS / 32 * GATHERINGS_OF_WARP) * 16 <= CELL_BYTES, "cells");
 
 struct SharedArray {
     const void* id;
@@ -115,14 +191,14 @@ struct SharedArray {
 };
 
 void release(void* cell) {
-#if defined(__SANITIZE_THREAD__)
+#if defined(EMU_TSAN)
     __tsan_release(cell);
 #else
     (void)cell;
 #endif
 }
 void acquire(void* cell) {
-#if defined(__SANITIZE_THREAD__)
+#if defined(EMU_TSAN)
     __tsan_acquire(cell);
 #else
     (void)cell;
@@ -141,7 +217,7 @@ struct Launch {
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::string error;
-    unsigned start_cell = 0, end_cell = 0;
+    uint64_t end_cell = 0;
 };
 
 void poison(unsigned char* from, size_t bytes) {
@@ -167,7 +243,7 @@ struct Scheduler {
     std::vector<SharedArray> arrays;
     unsigned char* shared = nullptr;
     size_t shared_used = 0;
-    void* sp = nullptr;
+    Context context;
     void* sanitizer = nullptr;
     void* fake_stack = nullptr;
     const void* stack_bottom = nullptr;
@@ -175,7 +251,19 @@ struct Scheduler {
     uint64_t random = 1;
 
     Scheduler() {
-        shared = (unsigned char*)aligned_alloc(1024, SHARED_BYTES);
+        map_shared();
+        ready.reserve(READY_ROOM);
+    }
+    // The cells and, from the next page on, shared memory. New pages hold zeros until a block poisons what it uses.
+    void map_shared() {
+        const size_t bytes = CELL_BYTES + SHARED_BYTES;
+#if defined(EMU_TSAN)
+        // A block's memory and cells know nothing of the blocks before: only new pages are that.
+        if (shared) munmap(shared - CELL_BYTES, bytes);
+#endif
+        void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) abort();
+        shared = (unsigned char*)memory + CELL_BYTES;
         poison(shared, SHARED_BYTES);
     }
     unsigned pick(unsigned n) {
@@ -187,7 +275,7 @@ struct Scheduler {
     void explain();
 };
 
-thread_local Scheduler* scheduler = nullptr;
+thread_local Scheduler* scheduler __attribute__((tls_model("initial-exec"))) = nullptr;
 
 Lane* lane_now() { return (Lane*)current; }
 unsigned number_of(const Lane* lane) { return (unsigned)(lane - scheduler->lanes.data()); }
@@ -200,10 +288,10 @@ void to_scheduler(bool dying) {
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(dying ? nullptr : &fake, s->stack_bottom, s->stack_bytes);
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(EMU_TSAN)
     __tsan_switch_to_fiber(s->sanitizer, 1);
 #endif
-    emu_switch_stack(&lane->fiber->sp, s->sp);
+    lane->fiber->context.go_to(s->context);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fake, &s->stack_bottom, &s->stack_bytes);
 #endif
@@ -217,7 +305,7 @@ void wake(unsigned i) {
 void wait_at(Gathering& at, const char* what, Site site) {
     Lane* lane = lane_now();
     at.waiting.push_back(number_of(lane));
-    lane->state = State::Waiting, lane->waits_for = what, lane->site = site;
+    lane->state = State::Waiting, lane->waits_for = what, lane->site = site, lane->yields = 0;
     to_scheduler(false);
 }
 
@@ -236,23 +324,27 @@ void divergent(const char* what, Site a, Site b) {
     fail(message);
 }
 
+// Not part of the loop that calls it: a fiber may go on with its next thread on another thread of the host, where what
+// is thread-local lies elsewhere.
+__attribute__((noinline)) void run_thread() {
+    Launch* launch = scheduler->launch;
+    launch->entry(launch->params);
+    Lane* lane = lane_now();
+    lane->thread.copies = {};
+    release(&launch->end_cell);
+    lane->state = State::Done;
+    scheduler->live--;
+    Gathering& barrier = scheduler->barriers[0];
+    if (barrier.count > 0 && barrier.count >= scheduler->live) open(barrier);
+    to_scheduler(false);
+}
+
 void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, &scheduler->stack_bottom, &scheduler->stack_bytes);
 #endif
     // A fiber whose thread has ended is given the next one.
-    for (;;) {
-        Launch* launch = scheduler->launch;
-        acquire(&launch->start_cell);
-        launch->entry(launch->params);
-        release(&launch->end_cell);
-        Lane* lane = lane_now();
-        lane->state = State::Done;
-        scheduler->live--;
-        Gathering& barrier = scheduler->barriers[0];
-        if (barrier.count > 0 && barrier.count >= scheduler->live) open(barrier);
-        to_scheduler(false);
-    }
+    for (;;) run_thread();
 }
 
 void Scheduler::resume(unsigned i) {
@@ -265,25 +357,20 @@ void Scheduler::resume(unsigned i) {
         }
         lane.fiber = idle.back();
         idle.pop_back();
-        if (!lane.fiber->sp) {
-            void** top = (void**)(lane.fiber->stack + STACK_BYTES);
-            *--top = nullptr;
-            *--top = (void*)fiber_main;
-            for (int saved = 0; saved < 6; saved++) *--top = nullptr;
-            lane.fiber->sp = top;
-        }
+        lane.fiber->begin(fiber_main);
     }
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&fake_stack, lane.fiber->stack, STACK_BYTES);
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(EMU_TSAN)
     __tsan_switch_to_fiber(lane.fiber->sanitizer, 1);
 #endif
-    emu_switch_stack(&sp, lane.fiber->sp);
+    context.go_to(lane.fiber->context);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
     if (lane.state == State::Done) {
+        lane.fiber->end();
         idle.push_back(lane.fiber);
         lane.fiber = nullptr;
     }
@@ -292,11 +379,17 @@ void Scheduler::resume(unsigned i) {
 void Scheduler::run_block(uint64_t block) {
     const unsigned threads = launch->threads;
     live = threads, ready.clear(), ready_head = 0;
-    for (Gathering& barrier : barriers) barrier.count = 0, barrier.waiting.clear();
-    for (auto& warp : warps)
-        for (Gathering& gathering : warp) gathering.arrived = 0, gathering.waiting.clear();
-    if (warps.size() < (threads + 31) / 32) warps.resize((threads + 31) / 32, std::vector<Gathering>(4));
+#if defined(EMU_TSAN)
+    map_shared();
+#else
     poison(shared, std::min(shared_used, SHARED_BYTES));
+#endif
+    const size_t n_warps = (threads + 31) / 32;
+    if (warps.size() < n_warps) warps.resize(n_warps, std::vector<Gathering>(GATHERINGS_OF_WARP));
+    unsigned char* cells = shared - CELL_BYTES;
+    for (Gathering& barrier : barriers) barrier.reset(cells, threads), cells += 16;
+    for (auto& warp : warps)
+        for (Gathering& gathering : warp) gathering.reset(cells, 32), cells += 16;
     arrays.clear();
     shared_used = (launch->dynamic_bytes + 1023) / 1024 * 1024;
 #if defined(__SANITIZE_ADDRESS__)
@@ -309,23 +402,21 @@ void Scheduler::run_block(uint64_t block) {
         lanes[i] = {{{i, 0, 0}, place, {threads, 1, 1}, grid, i % 32, i / 32}, nullptr, State::Ready, {"", 0}, "its start"};
         ready.push_back(i);
     }
-    release(&launch->start_cell);
     while (ready_head < ready.size()) {
         if (launch->seed != 0) {
             unsigned other = (unsigned)ready_head + pick((unsigned)(ready.size() - ready_head));
             std::swap(ready[ready_head], ready[other]);
         }
         unsigned i = ready[ready_head++];
-        if (ready_head > 4096) ready.erase(ready.begin(), ready.begin() + (long)ready_head), ready_head = 0;
+        if (ready_head > READY_ROOM / 2) ready.erase(ready.begin(), ready.begin() + (long)ready_head), ready_head = 0;
         resume(i);
         if (launch->failed) break;
     }
-    acquire(&launch->end_cell);
     if (live > 0 || launch->failed) {
         explain();
         // The stacks of threads that never ended are of no use any more.
         for (Lane& lane : lanes)
-            if (lane.fiber) lane.fiber->sp = nullptr, idle.push_back(lane.fiber), lane.fiber = nullptr;
+            if (lane.fiber) lane.fiber->abandon(), idle.push_back(lane.fiber), lane.fiber = nullptr;
     }
 }
 
@@ -362,7 +453,7 @@ Scheduler* borrow() {
 void work(Launch* launch) {
     Scheduler* s = borrow();
     scheduler = s, s->launch = launch;
-#if defined(__SANITIZE_THREAD__)
+#if defined(EMU_TSAN)
     s->sanitizer = __tsan_get_current_fiber();
 #endif
     const uint64_t blocks = (uint64_t)launch->grid.x * launch->grid.y;
@@ -402,7 +493,7 @@ void block_barrier(Site site) {
     Gathering& barrier = scheduler->barriers[0];
     if (barrier.count == 0) barrier.site = site;
     if (!same(barrier.site, site)) divergent("__syncthreads", barrier.site, site);
-    unsigned* cell = &barrier.cells[barrier.generation % 2];
+    void* cell = barrier.cell();
     release(cell);
     if (++barrier.count >= scheduler->live) {
         open(barrier);
@@ -417,7 +508,7 @@ void named_barrier(unsigned id, unsigned threads, Site site) {
     Gathering& barrier = scheduler->barriers[id];
     if (barrier.count == 0) barrier.needed = threads;
     if (barrier.needed != threads) fail("threads disagree on how many a named barrier waits for");
-    unsigned* cell = &barrier.cells[barrier.generation % 2];
+    void* cell = barrier.cell();
     release(cell);
     if (++barrier.count >= threads) {
         open(barrier);
@@ -425,6 +516,16 @@ void named_barrier(unsigned id, unsigned threads, Site site) {
         wait_at(barrier, "a named barrier", site);
     }
     acquire(cell);
+}
+
+void stand_back() {
+    Lane* lane = lane_now();
+    const auto now = std::chrono::steady_clock::now();
+    if (lane->yields++ == 0) lane->yields_since = now;
+    if (lane->yields > 1000 && now - lane->yields_since > std::chrono::seconds(5))
+        fail("livelock: a thread repeats atomics and waits for a value that never comes");
+    wake(number_of(lane));
+    to_scheduler(false);
 }
 
 void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, Site site) {
@@ -445,7 +546,7 @@ void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, S
     if (at->tag != tag || !same(at->site, site)) divergent("collective of a warp", at->site, site);
     at->arrived |= 1u << lane->thread.lane;
     at->args[lane->thread.lane] = arg;
-    unsigned* cell = &at->cells[at->generation % 2];
+    void* cell = at->cell();
     release(cell);
     if (at->arrived == mask) {
         acquire(cell);
@@ -502,6 +603,17 @@ uint16_t float_to_half(float x) {
 
 }  // namespace emu
 
+// Where the address sanitizer is at work, marks memory that no kernel may touch and gives 1.
+extern "C" int emu_forbid(const void* from, size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(from, bytes);
+    return 1;
+#else
+    (void)from, (void)bytes;
+    return 0;
+#endif
+}
+
 // Runs a kernel on a grid of blocks of `threads` threads. Gives 0, or 1 with a message in `error`.
 extern "C" int emu_launch(void (*entry)(void**), const unsigned grid[2], unsigned threads, size_t dynamic_bytes,
                           void** params, unsigned workers, uint64_t seed, char* error, size_t error_len) {
@@ -519,6 +631,7 @@ extern "C" int emu_launch(void (*entry)(void**), const unsigned grid[2], unsigne
     for (unsigned i = 0; i < helpers; i++) others.emplace_back(work, &launch);
     work(&launch);
     for (std::thread& other : others) other.join();
+    acquire(&launch.end_cell);
     if (!launch.failed) return 0;
     snprintf(error, error_len, "%s", launch.error.c_str());
     return 1;

@@ -49,6 +49,7 @@ struct Thread {
     unsigned lane, warp;
     // Groups of copies, oldest first; the last is open.
     std::vector<std::vector<PendingCopy>> copies{};
+    unsigned atomics = 0;
 };
 
 // The thread that runs at present on this thread of the host.
@@ -63,6 +64,8 @@ void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, S
 // The place of a shared array: the same for all threads of a block. `id` tells arrays of one kernel apart.
 void* shared_array(const void* id, size_t bytes, size_t align, const char* name);
 void* dynamic_shared();
+// Lets the other threads go on.
+void stand_back();
 [[noreturn]] void fail(const char* message);
 
 float half_to_float(uint16_t bits);
@@ -187,8 +190,14 @@ inline unsigned __ballot_sync(uint32_t mask, int mine, emu::Site site = emu::Sit
 inline int __any_sync(uint32_t mask, int mine, emu::Site site = emu::Site::here()) { return __ballot_sync(mask, mine, site) != 0; }
 inline int __all_sync(uint32_t mask, int mine, emu::Site site = emu::Site::here()) { return __ballot_sync(mask, !mine, site) == 0; }
 
-// Atomics, real ones: blocks run on several threads.
+// Atomics, real ones: blocks run on several threads. Who repeats them, waiting for another thread, lets it run.
+namespace emu {
+inline void count_atomic() {
+    if (++current->atomics % 4096 == 0) stand_back();
+}
+}  // namespace emu
 template <class T> T atomicAdd(T* p, T x) {
+    emu::count_atomic();
     if constexpr (std::is_integral_v<T>) {
         return __atomic_fetch_add(p, x, __ATOMIC_RELAXED);
     } else {
@@ -200,10 +209,14 @@ template <class T> T atomicAdd(T* p, T x) {
     }
 }
 template <class T> T atomicCAS(T* p, T expected, T desired) {
+    emu::count_atomic();
     __atomic_compare_exchange_n(p, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     return expected;
 }
-template <class T> T atomicExch(T* p, T x) { return __atomic_exchange_n(p, x, __ATOMIC_RELAXED); }
+template <class T> T atomicExch(T* p, T x) {
+    emu::count_atomic();
+    return __atomic_exchange_n(p, x, __ATOMIC_RELAXED);
+}
 template <class T> T atomicMax(T* p, T x) {
     T old = __atomic_load_n(p, __ATOMIC_RELAXED);
     while (old < x && !__atomic_compare_exchange_n(p, &old, x, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}

@@ -98,17 +98,7 @@ impl<'a> CudaArgs<'a> {
 
     /// A stage of this kernel: entry point `entry` of its file, for its element type.
     pub(crate) fn stage(&self, entry: &'static str) -> Stage<'a> {
-        Stage {
-            device: self.device,
-            unit: Unit { name: self.kernel.name, elem: self.elem, defines: Vec::new() },
-            entry,
-            launched: Launched { blocks: 1, threads: THREADS, shared_bytes: 0 },
-            words: [0; PARAM_WORDS],
-            used: 0,
-            starts: [0; MAX_PARAMS],
-            n_params: 0,
-            faults: false,
-        }
+        Stage::new(self.device, Unit { name: self.kernel.name, elem: self.elem, defines: Vec::new() }, entry)
     }
 
     /// The error for an element type that the kernel does not take.
@@ -141,7 +131,22 @@ pub struct Stage<'a> {
     faults: bool,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// One block of 256 threads of an entry point, without parameters yet.
+    pub(crate) fn new(device: &'a CudaDevice, unit: Unit, entry: &'static str) -> Stage<'a> {
+        Stage {
+            device,
+            unit,
+            entry,
+            launched: Launched { blocks: 1, threads: THREADS, shared_bytes: 0 },
+            words: [0; PARAM_WORDS],
+            used: 0,
+            starts: [0; MAX_PARAMS],
+            n_params: 0,
+            faults: false,
+        }
+    }
+
     /// Compiles the file with this definition too.
     pub(crate) fn define(mut self, name: &'static str, value: impl ToString) -> Self {
         self.unit.defines.push((name, value.to_string()));

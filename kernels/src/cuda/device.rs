@@ -96,6 +96,17 @@ impl CudaDevice {
         Ok(device)
     }
 
+    /// A device of its own, with this engine.
+    #[cfg(test)]
+    pub(crate) fn with_engine(engine: Box<dyn Engine>) -> CudaDevice {
+        CudaDevice(Arc::new(Inner {
+            engine,
+            arena: Arena::default(),
+            units: Mutex::default(),
+            faults: Mutex::default(),
+        }))
+    }
+
     /// The name: `cuda:0`, `cuda-emu`.
     pub fn name(&self) -> &str {
         self.0.engine.name()

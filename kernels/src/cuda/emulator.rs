@@ -21,8 +21,15 @@ const GUARD_BYTES: usize = 64;
 const GUARD: u8 = 0xa5;
 /// Bytes that nothing wrote: NaN as a float, -1 as an integer.
 const UNWRITTEN: u8 = 0xff;
+/// The runtime as a unit.
+const RUNTIME: &str = "#include \"emu/emu.cpp\"\n";
+/// What a sanitizer's runtime is brought into this program with, and should not be into the compiler.
+const PRELOAD: &str = "LD_PRELOAD";
 /// An alignment that every vector access and bulk copy can count on.
 const ALIGN: usize = 1024;
+
+/// Marks memory that no kernel may touch, where the address sanitizer is at work; gives whether it is.
+type ForbidFn = unsafe extern "C" fn(from: *const u8, len_bytes: usize) -> i32;
 
 /// Runs a grid: see `emu_launch` in `cuda/emu/emu.cpp`.
 type LaunchFn = unsafe extern "C" fn(
@@ -40,6 +47,7 @@ type LaunchFn = unsafe extern "C" fn(
 pub(crate) struct Emulator {
     compiler: Compiler,
     launch: LaunchFn,
+    forbid: ForbidFn,
     _runtime: Library,
     seed: u64,
     blocks: Mutex<HashMap<u64, Block>>,
@@ -51,6 +59,8 @@ pub(crate) struct Emulator {
 struct Block {
     start: *mut u8,
     len_bytes: usize,
+    /// The address sanitizer watches the guards, and nobody else may look at them.
+    is_forbidden: bool,
 }
 
 // SAFETY: a block is a plain piece of memory; the map that holds it is behind a lock.
@@ -58,17 +68,26 @@ unsafe impl Send for Block {}
 
 impl Emulator {
     pub(crate) fn new() -> Result<Emulator> {
+        let seed = std::env::var("CHAINRULE_EMU_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+        Emulator::with_seed(seed)
+    }
+
+    /// With an order of threads and blocks; 0 is that of their numbers.
+    pub(crate) fn with_seed(seed: u64) -> Result<Emulator> {
         let compiler = Compiler::find()?;
         // Units find its functions in the global scope; their own names stay apart from each other's.
-        let runtime = compiler.library("the emulator's runtime", "#include \"emu/emu.cpp\"\n", "-O2", RTLD_GLOBAL)?;
+        let runtime = compiler.library("the emulator's runtime", RUNTIME, "-O2", RTLD_GLOBAL)?;
         // SAFETY: the library is our own; its symbol has the type of `emu_launch`.
         let launch = unsafe { runtime.get::<LaunchFn>(b"emu_launch\0") }.map(|symbol| *symbol);
         let launch = launch.map_err(|error| device_error(format!("the emulator's runtime: {error}")))?;
-        let seed = std::env::var("CHAINRULE_EMU_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+        // SAFETY: as above, of `emu_forbid`.
+        let forbid = unsafe { runtime.get::<ForbidFn>(b"emu_forbid\0") }.map(|symbol| *symbol);
+        let forbid = forbid.map_err(|error| device_error(format!("the emulator's runtime: {error}")))?;
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Ok(Emulator {
             compiler,
             launch,
+            forbid,
             _runtime: runtime,
             seed,
             blocks: Mutex::default(),
@@ -121,8 +140,13 @@ impl Engine for Emulator {
             start.add(ALIGN).write_bytes(UNWRITTEN, len_bytes);
             start.add(ALIGN + len_bytes).write_bytes(GUARD, GUARD_BYTES);
         }
+        // SAFETY: the zones before and beyond the data are the allocation's own, and only the guards use them.
+        let is_forbidden = unsafe {
+            (self.forbid)(start, ALIGN);
+            (self.forbid)(start.add(ALIGN + len_bytes), GUARD_BYTES) != 0
+        };
         let address = start as u64 + ALIGN as u64;
-        self.blocks().insert(address, Block { start, len_bytes });
+        self.blocks().insert(address, Block { start, len_bytes, is_forbidden });
         Ok(Some(address))
     }
 
@@ -204,6 +228,9 @@ impl Block {
 
     /// Says which side of the data a kernel wrote beyond, if one did.
     fn damage(&self) -> Option<String> {
+        if self.is_forbidden {
+            return None;
+        }
         // SAFETY: the zone lies within the allocation and was written when it was made.
         let whole =
             |at: usize| unsafe { std::slice::from_raw_parts(self.start.add(at), GUARD_BYTES) == [GUARD; GUARD_BYTES] };
@@ -259,8 +286,12 @@ impl Compiler {
             None => named("CXX").into_iter().chain(["g++", "c++", "clang++"].map(String::from)).collect(),
         };
         let found = candidates.iter().find_map(|program| {
-            let output =
-                Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
+            let output = Command::new(program)
+                .env_remove(PRELOAD)
+                .arg("--version")
+                .output()
+                .ok()
+                .filter(|output| output.status.success())?;
             Some((program.clone(), String::from_utf8_lossy(&output.stdout).lines().next()?.to_string()))
         });
         let Some((program, version)) = found else {
@@ -282,7 +313,12 @@ impl Compiler {
         let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv"];
         let mut options: Vec<&str> = fixed.to_vec();
         options.extend(["-DCHAINRULE_EMU", optimisation]);
-        options.extend(self.flags.iter().map(String::as_str));
+        // The runtime tells the thread sanitizer what it does and is itself not looked at.
+        let of_flag = |flag| match flag {
+            "-fsanitize=thread" if text == RUNTIME => "-DEMU_TSAN",
+            other => other,
+        };
+        options.extend(self.flags.iter().map(String::as_str).map(of_flag));
         let with: Vec<&str> = [&self.version[..]].into_iter().chain(options.iter().copied()).collect();
         let key = format!("{}.so", source::key(text, &with));
         let path = cache::path_of(&key, || self.compile(label, text, &options))?;
@@ -297,7 +333,15 @@ impl Compiler {
         let (input, output) = (folder.path().join("unit.cpp"), folder.path().join("unit.so"));
         std::fs::write(&input, text).map_err(io)?;
         let mut command = Command::new(&self.program);
-        command.args(options).arg("-I").arg(&self.sources).arg(&input).arg("-o").arg(&output).arg("-lpthread");
+        command
+            .env_remove(PRELOAD)
+            .args(options)
+            .arg("-I")
+            .arg(&self.sources)
+            .arg(&input)
+            .arg("-o")
+            .arg(&output)
+            .arg("-lpthread");
         let result = command.output().map_err(io)?;
         if !result.status.success() {
             let log = String::from_utf8_lossy(&result.stderr).into_owned();

@@ -54,6 +54,12 @@ const FILES: &[(&str, &str)] = &[
     ("tensor_list.cuh", include_str!("../../cuda/tensor_list.cuh")),
 ];
 
+/// Kernels that must fail, for tests.
+#[cfg(test)]
+const TEST_FILES: &[(&str, &str)] = &[("faulty.cu", include_str!("../../tests/cuda/faulty.cu"))];
+#[cfg(not(test))]
+const TEST_FILES: &[(&str, &str)] = &[];
+
 /// One file of kernels with the definitions that it is compiled with.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Unit {
@@ -111,12 +117,12 @@ pub(crate) fn read(name: &str) -> Option<Cow<'static, str>> {
     {
         return Some(text.into());
     }
-    FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| Cow::Borrowed(*text))
+    FILES.iter().chain(TEST_FILES).find(|(file, _)| *file == name).map(|(_, text)| Cow::Borrowed(*text))
 }
 
 /// Every file with its text.
 pub(crate) fn files() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-    FILES.iter().map(|&(name, text)| (name, read(name).unwrap_or(Cow::Borrowed(text))))
+    FILES.iter().chain(TEST_FILES).map(|&(name, text)| (name, read(name).unwrap_or(Cow::Borrowed(text))))
 }
 
 /// The files that `text` includes, directly or through others, each once.
@@ -166,7 +172,8 @@ mod tests {
         let mut names = Vec::new();
         for (prefix, folder) in [("", folder.clone()), ("emu/", folder.join("emu"))] {
             for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.path().is_file() {
+                let is_source = entry.path().extension().is_some_and(|kind| kind != "sh");
+                if is_source {
                     names.push(format!("{prefix}{}", entry.file_name().to_str().unwrap()));
                 }
             }

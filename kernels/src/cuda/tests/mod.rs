@@ -1,5 +1,7 @@
 //! The runtime itself, on the emulator: a kernel of each shape, faults, guards and errors of compilation.
 
+mod faulty;
+
 use super::nvrtc;
 use super::*;
 use crate::{Buffer, DType, Device, View, bf16, copy, f16};
