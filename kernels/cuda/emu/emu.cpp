@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -133,18 +134,12 @@ struct Fiber {
         if (!begun) context.begin(stack, STACK_BYTES, main);
         begun = true;
     }
-    void end() {
-#if defined(EMU_TSAN)
-        __tsan_destroy_fiber(sanitizer);
-#endif
-    }
     // The thread never ended: whatever lies on the stack is given up.
     void abandon() {
         begun = false;
 #if defined(__SANITIZE_ADDRESS__)
         __asan_unpoison_memory_region(stack, STACK_BYTES);
 #endif
-        end();
     }
 };
 
@@ -234,6 +229,7 @@ struct Scheduler {
     Launch* launch = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Fiber*> idle;
+    std::deque<void*> retired;
     std::vector<Lane> lanes;
     std::vector<unsigned> ready;
     size_t ready_head = 0;
@@ -269,6 +265,15 @@ struct Scheduler {
     unsigned pick(unsigned n) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         return (unsigned)(random % n);
+    }
+    // The thread sanitizer gives the number of a thread that is gone to a new one and takes both for the same; so that
+    // neighbouring blocks are told apart, threads stay for a while after their end.
+    void retire(Fiber* fiber) {
+        (void)fiber;
+#if defined(EMU_TSAN)
+        retired.push_back(fiber->sanitizer);
+        if (retired.size() > 600) __tsan_destroy_fiber(retired.front()), retired.pop_front();
+#endif
     }
     void run_block(uint64_t block);
     void resume(unsigned i);
@@ -370,7 +375,7 @@ void Scheduler::resume(unsigned i) {
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
     if (lane.state == State::Done) {
-        lane.fiber->end();
+        retire(lane.fiber);
         idle.push_back(lane.fiber);
         lane.fiber = nullptr;
     }
@@ -416,7 +421,7 @@ void Scheduler::run_block(uint64_t block) {
         explain();
         // The stacks of threads that never ended are of no use any more.
         for (Lane& lane : lanes)
-            if (lane.fiber) lane.fiber->abandon(), idle.push_back(lane.fiber), lane.fiber = nullptr;
+            if (lane.fiber) lane.fiber->abandon(), retire(lane.fiber), idle.push_back(lane.fiber), lane.fiber = nullptr;
     }
 }
 
