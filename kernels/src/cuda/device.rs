@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::Driver;
@@ -85,12 +86,17 @@ impl CudaDevice {
 
     #[track_caller]
     fn open(name: &str, engine: impl FnOnce() -> Result<Box<dyn Engine>>) -> Result<CudaDevice> {
+        let location = Location::caller();
         let mut open = lock(&OPEN);
         if let Some(device) = open.iter().find(|device| device.name() == name) {
             return Ok(device.clone());
         }
-        let inner =
-            Inner { engine: engine()?, arena: Arena::default(), units: Mutex::default(), faults: Mutex::default() };
+        let inner = Inner {
+            engine: engine().map_err(|error| error.at(location))?,
+            arena: Arena::default(),
+            units: Mutex::default(),
+            faults: Mutex::default(),
+        };
         let device = CudaDevice(Arc::new(inner));
         open.push(device.clone());
         Ok(device)
