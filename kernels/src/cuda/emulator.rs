@@ -76,7 +76,7 @@ impl Emulator {
     pub(crate) fn with_seed(seed: u64) -> Result<Emulator> {
         let compiler = Compiler::find()?;
         // Units find its functions in the global scope; their own names stay apart from each other's.
-        let runtime = compiler.library("the emulator's runtime", RUNTIME, "-O2", RTLD_GLOBAL)?;
+        let runtime = compiler.build("the emulator's runtime", RUNTIME, "-O2", RTLD_GLOBAL)?;
         // SAFETY: the library is our own; its symbol has the type of `emu_launch`.
         let launch = unsafe { runtime.get::<LaunchFn>(b"emu_launch\0") }.map(|symbol| *symbol);
         let launch = launch.map_err(|error| device_error(format!("the emulator's runtime: {error}")))?;
@@ -173,8 +173,8 @@ impl Engine for Emulator {
     }
 
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
-        let library = self.compiler.library(&unit.label(), &unit.text(), "-O1", RTLD_LOCAL)?;
-        Ok(Box::new(EmulatedModule { library, label: unit.label() }))
+        let object = self.compiler.build(&unit.label(), &unit.text(), "-O1", RTLD_LOCAL)?;
+        Ok(Box::new(EmulatedModule { object, label: unit.label() }))
     }
 
     fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()> {
@@ -253,7 +253,7 @@ impl Drop for Block {
 }
 
 struct EmulatedModule {
-    library: Library,
+    object: Library,
     label: String,
 }
 
@@ -261,7 +261,7 @@ impl Module for EmulatedModule {
     fn function(&self, entry: &str) -> Result<Function> {
         let name = CString::new(format!("entry_{entry}")).unwrap_or_default();
         // SAFETY: the symbol is only turned into an address here.
-        let symbol = unsafe { self.library.get::<unsafe extern "C" fn(*mut *mut c_void)>(name.as_bytes_with_nul()) };
+        let symbol = unsafe { self.object.get::<unsafe extern "C" fn(*mut *mut c_void)>(name.as_bytes_with_nul()) };
         match symbol {
             Ok(symbol) => Ok(Function(*symbol as usize)),
             Err(_) => Err(device_error(format!("unit {} has no entry point {entry}", self.label))),
@@ -309,7 +309,7 @@ impl Compiler {
     }
 
     /// The shared library that `text` compiles to, loaded.
-    fn library(&self, label: &str, text: &str, optimisation: &str, scope: i32) -> Result<Library> {
+    fn build(&self, label: &str, text: &str, optimisation: &str, scope: i32) -> Result<Library> {
         let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv"];
         let mut options: Vec<&str> = fixed.to_vec();
         options.extend(["-DCHAINRULE_EMU", optimisation]);
