@@ -230,8 +230,10 @@ impl<'a> Stage<'a> {
         let first: *mut u64 = self.words.as_mut_ptr();
         let mut params = self.starts.map(|start| first.wrapping_add(start).cast::<c_void>());
         let engine = self.device.engine();
+        // Where faults are known at once, no other thread's launch may come between this one and the look at its report.
+        let _alone = (self.faults && engine.is_synchronous()).then(|| self.device.alone());
         engine.launch(function, self.launched, &mut params[..self.n_params])?;
-        if self.faults && engine.is_synchronous() { self.device.check_faults() } else { Ok(()) }
+        if self.faults && engine.is_synchronous() { self.device.take_fault() } else { Ok(()) }
     }
 }
 

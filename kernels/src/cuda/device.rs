@@ -23,6 +23,8 @@ struct Inner {
     arena: Arena,
     units: Mutex<HashMap<Unit, LoadedUnit>>,
     faults: Mutex<Faults>,
+    /// Held from a launch that may report a fault to the look at the report, where that follows at once.
+    alone: Mutex<()>,
 }
 
 struct LoadedUnit {
@@ -96,6 +98,7 @@ impl CudaDevice {
             arena: Arena::default(),
             units: Mutex::default(),
             faults: Mutex::default(),
+            alone: Mutex::default(),
         };
         let device = CudaDevice(Arc::new(inner));
         open.push(device.clone());
@@ -110,6 +113,7 @@ impl CudaDevice {
             arena: Arena::default(),
             units: Mutex::default(),
             faults: Mutex::default(),
+            alone: Mutex::default(),
         }))
     }
 
@@ -227,9 +231,20 @@ impl CudaDevice {
         Ok(FaultArg { address, launch: launch as u64 })
     }
 
-    /// An error where a kernel has reported one since the last look.
+    /// No launch that may report a fault runs while this is held.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        lock(&self.0.alone)
+    }
+
+    /// An error where a kernel has reported one since the last look; none where launches report their own at once.
     #[track_caller]
     pub(crate) fn check_faults(&self) -> Result<()> {
+        if self.0.engine.is_synchronous() { Ok(()) } else { self.take_fault() }
+    }
+
+    /// An error where a kernel has reported one since the last look.
+    #[track_caller]
+    pub(crate) fn take_fault(&self) -> Result<()> {
         let faults = lock(&self.0.faults);
         let Some(address) = faults.address else { return Ok(()) };
         let mut fault: Fault = bytemuck::Zeroable::zeroed();
