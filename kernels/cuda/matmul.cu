@@ -82,7 +82,7 @@ UNROLL for (int j = 0; j < LOAD; j++) group.v[j] = load(&held[i].v[j]);
     }
 };
 
-KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, Compute* workspace, MatmulParams p,
+KERNEL(matmul_forward, const Elem* a, const Elem* b, Elem* c, Compute* workspace, MatmulEpilogue e, MatmulParams p,
        MatmulSplit s) {
     SHARED(Group, a_panel, [2][STEP_K][ROW_GROUPS]);
     SHARED(Group, b_panel, [2][STEP_K][ROW_GROUPS]);
@@ -127,13 +127,13 @@ UNROLL for (int j = 0; j < LANE_TILE; j++)
         __syncthreads();
     }
 
-    // 3. Scale, accumulate, add the bias and round once. The place is computed anew: the sum needs all registers.
+    // 3. Scale, accumulate, finish and round once. The place is computed anew: the sum needs all registers.
     const Place to = place_of(p, s, opaque(block_index()), TILE, TILE);
 UNROLL for (int i = 0; i < LANE_TILE; i++) {
         const u64 row = to.row + (i / V * LANES + lane_row) * V + i % V;
 UNROLL for (int g = 0; g < GROUPS; g++) {
             const u64 col = to.col + (g * LANES + lane_col) * V;
-            write_sums<V>(p, s, to, row, col, &sums[i][g * V], bias, c, workspace);
+            write_sums<V>(p, s, to, row, col, &sums[i][g * V], e, c, workspace);
         }
     }
 }

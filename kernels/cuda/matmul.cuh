@@ -4,7 +4,7 @@
 
 const int MAX_BATCH_DIMS = 6;
 struct MatmulParams {
-    u64 m, n, k, has_bias;
+    u64 m, n, k, has_bias, then, allows_tf32;
     u64 batch_sizes[MAX_BATCH_DIMS];
     i64 a_batch_strides[MAX_BATCH_DIMS], b_batch_strides[MAX_BATCH_DIMS];
     i64 a_strides[2];  // along m and k
@@ -17,6 +17,21 @@ struct MatmulParams {
 struct MatmulSplit {
     u64 splits, k_per_split;
 };
+
+// What goes into C beside the sums, and what is written beside C; addresses are 0 where there is nothing. The residual and
+// the pre-activation lie as C does.
+struct MatmulEpilogue {
+    const Elem *bias, *residual;
+    Elem* pre;
+};
+
+#ifdef ACTIVATION
+// The activation of this unit: the expression of its row of src/elementwise/table.rs.
+struct Activation {
+    static DEVICE Compute c(f64 value) { return (Compute)value; }
+    static DEVICE Compute of(Compute x) { return (Compute)(ACTIVATION); }
+};
+#endif
 
 // Neighbours that are read and written as one: 16 bytes of Compute.
 const int V = sizeof(Compute) == 8 ? 2 : 4;
@@ -79,39 +94,60 @@ DEVICE Place place_of(const MatmulParams& p, const MatmulSplit& s, u64 block, u3
 }
 
 // alpha * sum + beta * c + bias; where beta is 0, c is not read.
-DEVICE Compute finish(const MatmulParams& p, Compute sum, const Elem* c, const Elem* bias, u64 col) {
+DEVICE Compute scaled(const MatmulParams& p, Compute sum, const Elem* c, const Elem* bias, u64 col) {
     const Compute beta = convert<Compute>(p.beta);
     Compute value = times_plus(convert<Compute>(p.alpha), sum, (Compute)0);
     if (beta != 0) value = times_plus(beta, load(c), value);
     return p.has_bias ? times_plus((Compute)1, load(bias + (i64)col * p.bias_stride), value) : value;
 }
 
-// Takes N neighbouring sums of row `row` from column `col` on, a multiple of N, to C or to the workspace.
-// C and the workspace start aligned, so where n is a multiple of N, so is every place that is written.
-template <int N>
-DEVICE void write_sums(const MatmulParams& p, const MatmulSplit& s, const Place& at, u64 row, u64 col,
-                       const Compute* sums, const Elem* bias, Elem* c, Compute* workspace) {
-    if (row >= p.m || col >= p.n) return;
-    const bool whole = p.n % N == 0;
-    if (s.splits > 1) {
-        Compute* to = workspace + ((at.split * batch_of(p) + at.item) * p.m + row) * p.n + col;
-        Pack<Compute, N> pack;
-UNROLL for (int i = 0; i < N; i++) pack.v[i] = sums[i];
-        if (whole) {
-            *(Pack<Compute, N>*)to = pack;
-        } else {
-UNROLL for (int i = 0; i < N; i++)
-                if (col + i < p.n) to[i] = pack.v[i];
-        }
-        return;
-    }
-    Elem* to = c + (at.item * p.m + row) * p.n + col;
-    if (whole) {
-        Pack<Elem, N> pack;
-UNROLL for (int i = 0; i < N; i++) store(&pack.v[i], finish(p, sums[i], to + i, bias, col + i));
-        *(Pack<Elem, N>*)to = pack;
+// Writes N neighbours as one where that is said to be possible, else singly those of which there are `left`.
+template <class T, int N> DEVICE void write(T* to, const Pack<T, N>& pack, bool as_one, u64 left) {
+    if (as_one) {
+        *(Pack<T, N>*)to = pack;
     } else {
 UNROLL for (int i = 0; i < N; i++)
-            if (col + i < p.n) store(to + i, finish(p, sums[i], to + i, bias, col + i));
+            if (i < left) to[i] = pack.v[i];
     }
+}
+
+// Takes N neighbouring sums to C at element `to`, which is in column `col`. Definitions: RESIDUAL where one is added, and
+// ACTIVATION where C is a function of what was rounded to Elem, so that its bits do not depend on being fused.
+// C and the pre-activation start aligned, so where n is a multiple of N, so is every place that is written.
+template <int N>
+DEVICE void finish(const MatmulParams& p, const MatmulEpilogue& e, const Compute* sums, u64 to, u64 col, Elem* c) {
+    bool as_one = p.n % N == 0;
+#ifdef RESIDUAL
+    as_one = as_one && (u64)e.residual % sizeof(Pack<Elem, N>) == 0;
+    Pack<Elem, N> residual;
+    if (as_one) residual = *(const Pack<Elem, N>*)(e.residual + to);
+#endif
+    Pack<Elem, N> y, pre;
+UNROLL for (int i = 0; i < N; i++) {
+        if (!as_one && col + i >= p.n) break;
+        Compute value = scaled(p, sums[i], c + to + i, e.bias, col + i);
+#ifdef RESIDUAL
+        value = times_plus((Compute)1, as_one ? load(&residual.v[i]) : load(e.residual + to + i), value);
+#endif
+#ifdef ACTIVATION
+        store(&pre.v[i], value);
+        value = Activation::of(load(&pre.v[i]));
+#endif
+        store(&y.v[i], value);
+    }
+#ifdef ACTIVATION
+    if (e.pre) write(e.pre + to, pre, as_one, p.n - col);
+#endif
+    write(c + to, y, as_one, p.n - col);
+}
+
+// Takes N neighbouring sums of row `row` from column `col` on, a multiple of N, to C or to the workspace.
+template <int N>
+DEVICE void write_sums(const MatmulParams& p, const MatmulSplit& s, const Place& at, u64 row, u64 col,
+                       const Compute* sums, const MatmulEpilogue& e, Elem* c, Compute* workspace) {
+    if (row >= p.m || col >= p.n) return;
+    if (s.splits == 1) return finish<N>(p, e, sums, (at.item * p.m + row) * p.n + col, col, c);
+    Pack<Compute, N> pack;
+UNROLL for (int i = 0; i < N; i++) pack.v[i] = sums[i];
+    write(workspace + ((at.split * batch_of(p) + at.item) * p.m + row) * p.n + col, pack, p.n % N == 0, p.n - col);
 }

@@ -1,8 +1,9 @@
-// The product of matmul.cu on tensor cores, for f16 and bf16 summed in f32, from architecture 8.0 on.
+// The product of matmul.cu on tensor cores, summed in f32, from architecture 8.0 on: of f16 and bf16 as they are, of f32
+// rounded to tf32, 10 bits behind the point, where the caller allows it.
 //
-// A block computes a tile of TILE x TILE, each warp TILE / 2 rows by 32 columns of it, in steps of 32 along k. Panels of
-// A and B arrive in shared memory by asynchronous copies of 16 bytes, STAGES of them in turn. Either operand may have its
-// neighbours along k or along m or n; the host has checked that its rows are aligned to 16 bytes. See src/matmul.rs.
+// A block computes a tile of TILE x TILE, each warp TILE / 2 rows by 32 columns of it, in steps of 64 bytes along k. Panels
+// of A and B arrive in shared memory by asynchronous copies of 16 bytes, STAGES of them in turn. Either operand may have
+// its neighbours along k or along m or n; the host has checked that its rows are aligned to 16 bytes. See src/matmul.rs.
 //
 // Definitions: TILE is 128 or 64; STAGES; A_FAST_K and B_FAST_K as in matmul.cu.
 #if TILE == 128
@@ -14,8 +15,9 @@
 #include "matmul.cuh"
 #include "tensor_core.cuh"
 
-const int STEP_K = 32;
-const int CHUNK = 8;                                         // elements of 16 bytes
+const int STEP_K = 64 / sizeof(Elem);
+const int CHUNK = 16 / sizeof(Elem);                         // elements of 16 bytes
+const int MMA_K = 2 * CHUNK;                                 // places along k of one mma
 const int PANEL = TILE * STEP_K / CHUNK;                     // chunks of one panel
 const int COPIES = PANEL / THREADS;                          // of each thread, for each panel
 const int WARP_COLS = 32, WARP_ROWS = TILE / 2;
@@ -41,10 +43,10 @@ template <bool FAST_K> struct Panel {
         from = x + (i64)outer_first * outer_stride + (i64)k_first * k_stride + row * row_stride + chunk * CHUNK;
     }
 
-    // Where chunk `chunk` of row `row` lies. The eight rows that one load of a fragment reads, and the chunks that
-    // neighbouring threads write, all lie on different banks.
+    // Where chunk `chunk` of row `row` lies. What one load of a fragment reads (eight chunks in as many rows, or eight
+    // f32 in each of four rows), and the chunks that neighbouring threads write, all lie on different banks.
     static DEVICE int place(int row, int chunk) {
-        return row * CHUNKS + (chunk ^ (FAST_K ? row / 2 % 4 : row % 8));
+        return row * CHUNKS + (chunk ^ (FAST_K ? row / 2 % 4 : sizeof(Elem) == 2 ? row % 8 : row % 4 * 2));
     }
 
     // Starts the copies of the next STEP_K places, of which `k_left` exist; what does not exist is 0.
@@ -59,16 +61,35 @@ UNROLL for (int i = 0; i < COPIES; i++) {
         from += step_stride;
     }
 
-    // Four matrices of 8 x 8; this lane gives a row of the one that is `outer_block` and `k_block` blocks from the first.
-    static DEVICE void fragments(u32 (&fragment)[4], const Chunk* panel, int outer, int k, int outer_block, int k_block) {
-        const int r = threadIdx.x % 8;
+    // Four matrices of 8 places along `outer` by one chunk along k: the second is the next along `outer` where K_LAST, else
+    // along k. The lane gets of each what an mma wants of it.
+    template <bool K_LAST> static DEVICE void fragments(u32 (&fragment)[4], const Chunk* panel, int outer, int k) {
+        const int lane = threadIdx.x % WARP, matrix = lane / 8, r = lane % 8;
+        const int outer_block = K_LAST ? matrix % 2 : matrix / 2, k_block = K_LAST ? matrix / 2 : matrix % 2;
         if (FAST_K) {
             ldmatrix_x4(fragment, panel + place(outer + outer_block * 8 + r, k / CHUNK + k_block));
-        } else {
+        } else if (sizeof(Elem) == 2) {
             ldmatrix_x4_trans(fragment, panel + place(k + k_block * 8 + r, outer / CHUNK + outer_block));
+        } else {
+            // No load transposes elements of 32 bits.
+UNROLL for (int i = 0; i < 4; i++) {
+                const int o = outer + (K_LAST ? i % 2 : i / 2) * 8 + lane / 4, row = k + (K_LAST ? i / 2 : i % 2) * 4;
+                fragment[i] = ((const u32*)(panel + place(row + lane % 4, o / CHUNK)))[o % CHUNK];
+            }
         }
+#ifdef ELEM_F32
+UNROLL for (int i = 0; i < 4; i++) fragment[i] = to_tf32(float_of(fragment[i]));
+#endif
     }
 };
+
+DEVICE void multiply(f32 (&sums)[4], const u32 (&x)[4], const u32 (&y)[2]) {
+#ifdef ELEM_F32
+    mma_m16n8k8_tf32(sums, x, y);
+#else
+    mma_m16n8k16<Elem>(sums, x, y);
+#endif
+}
 
 // Of a row of four blocks of 8 columns, lane t of four holds columns 2t and 2t + 1 of each block; afterwards it holds all
 // of block t. This transposes a matrix of 4 x 4 pairs in two exchanges.
@@ -85,14 +106,14 @@ UNROLL for (int i = 0; i < 2; i++) {
     }
 }
 
-KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, Compute* workspace, MatmulParams p,
+KERNEL(matmul_forward, const Elem* a, const Elem* b, Elem* c, Compute* workspace, MatmulEpilogue e, MatmulParams p,
        MatmulSplit s) {
     DYNAMIC_SHARED(Chunk, panels);  // [STAGES][2][PANEL]
 
     // 1. The tile of this block, and the part of each warp.
     const Place at = place_of(p, s, block_index(), TILE, TILE);
     if (at.item >= batch_of(p)) return;
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, matrix = lane / 8;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int warp_row = warp / (TILE / WARP_COLS) * WARP_ROWS, warp_col = warp % (TILE / WARP_COLS) * WARP_COLS;
     const BatchOffsets start = batch_offsets(p, at.item);
     typedef Panel<A_FAST_K> PanelA;
@@ -125,29 +146,27 @@ UNROLL for (int stage = 0; stage < STAGES - 1; stage++) {
         k_left -= STEP_K;
         cp_async_commit();
         const Chunk *a_panel = panels + now * 2 * PANEL, *b_panel = a_panel + PANEL;
-UNROLL for (int k = 0; k < STEP_K; k += 16) {
+UNROLL for (int k = 0; k < STEP_K; k += MMA_K) {
             u32 x[MMA_ROWS][4], y[MMA_COLS / 2][4];
-UNROLL for (int i = 0; i < MMA_ROWS; i++)
-                PanelA::fragments(x[i], a_panel, warp_row + i * 16, k, matrix % 2, matrix / 2);
-UNROLL for (int j = 0; j < MMA_COLS / 2; j++)
-                PanelB::fragments(y[j], b_panel, warp_col + j * 16, k, matrix / 2, matrix % 2);
+UNROLL for (int i = 0; i < MMA_ROWS; i++) PanelA::template fragments<true>(x[i], a_panel, warp_row + i * 16, k);
+UNROLL for (int j = 0; j < MMA_COLS / 2; j++) PanelB::template fragments<false>(y[j], b_panel, warp_col + j * 16, k);
 UNROLL for (int i = 0; i < MMA_ROWS; i++)
 UNROLL for (int j = 0; j < MMA_COLS; j++) {
                     const u32 column[2] = {y[j / 2][j % 2 * 2], y[j / 2][j % 2 * 2 + 1]};
-                    mma_m16n8k16<Elem>(sums[i][j], x[i], column);
+                    multiply(sums[i][j], x[i], column);
                 }
         }
         now = now + 1 == STAGES ? 0 : now + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
     }
 
-    // 4. Scale, accumulate, add the bias and round once, eight neighbours at a time.
+    // 4. Scale, accumulate, finish and round once, eight neighbours at a time.
 UNROLL for (int i = 0; i < MMA_ROWS; i++)
 UNROLL for (int half = 0; half < 2; half++) {
             f32 x[MMA_COLS][2];
 UNROLL for (int j = 0; j < MMA_COLS; j++) x[j][0] = sums[i][j][half * 2], x[j][1] = sums[i][j][half * 2 + 1];
             gather_columns(x);
-            const u64 row = at.row + warp_row + i * 16 + half * 8 + lane / 4, col = at.col + warp_col + lane % 4 * CHUNK;
-            write_sums<CHUNK>(p, s, at, row, col, &x[0][0], bias, c, workspace);
+            const u64 row = at.row + warp_row + i * 16 + half * 8 + lane / 4, col = at.col + warp_col + lane % 4 * 8;
+            write_sums<8>(p, s, at, row, col, &x[0][0], e, c, workspace);
         }
 }

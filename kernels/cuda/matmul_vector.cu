@@ -20,7 +20,7 @@ UNROLL for (int j = 0; j < LOAD; j++) x.v[j] = j < left ? at[j] : convert<Elem>(
     return x;
 }
 
-KERNEL(matmul_forward, const Elem* a, const Elem* b, const Elem* bias, Elem* c, Compute* workspace, MatmulParams p,
+KERNEL(matmul_forward, const Elem* a, const Elem* b, Elem* c, Compute* workspace, MatmulEpilogue e, MatmulParams p,
        MatmulSplit s) {
     // 1. The places of this block, and both operands by their roles.
     const u32 OUTERS = W_FAST_K ? WARPS * ROWS : WARP * LOAD;
@@ -50,12 +50,12 @@ UNROLL for (int j = 0; j < LOAD; j++)
         }
     }
 
-    // 3. The sum over lanes, scaled, accumulated, with the bias, rounded once.
+    // 3. The sum over lanes, scaled, accumulated, finished, rounded once.
 UNROLL for (int r = 0; r < ROWS; r++)
 UNROLL for (int i = 0; i < COUNT; i++) {
             const Compute sum = warp_fold<Sum>(sums[r][i]);
             if (lane != (r * COUNT + i) % WARP) continue;
-            write_sums<1>(p, s, at, W_IS_B ? i : outer + r, W_IS_B ? outer + r : i, &sum, bias, c, workspace);
+            write_sums<1>(p, s, at, W_IS_B ? i : outer + r, W_IS_B ? outer + r : i, &sum, e, c, workspace);
         }
 #else
     // 2. Each warp sums its part of k.
@@ -69,7 +69,7 @@ UNROLL for (int j = 0; j < LOAD; j++) sums[i][j] = times_plus(factor, load(&row.
         }
     }
 
-    // 3. The sum over warps in order, scaled, accumulated, with the bias, rounded once.
+    // 3. The sum over warps in order, scaled, accumulated, finished, rounded once.
     SHARED(Compute, partial, [WARPS][WARP * LOAD]);
 UNROLL for (int i = 0; i < COUNT; i++) {
 UNROLL for (int j = 0; j < LOAD; j++) partial[warp][lane * LOAD + j] = sums[i][j];
@@ -77,7 +77,7 @@ UNROLL for (int j = 0; j < LOAD; j++) partial[warp][lane * LOAD + j] = sums[i][j
         for (int o = threadIdx.x; o < WARP * LOAD; o += THREADS) {
             Compute sum = 0;
 UNROLL for (int part = 0; part < WARPS; part++) sum = times_plus((Compute)1, partial[part][o], sum);
-            write_sums<1>(p, s, at, W_IS_B ? i : first + o, W_IS_B ? first + o : i, &sum, bias, c, workspace);
+            write_sums<1>(p, s, at, W_IS_B ? i : first + o, W_IS_B ? first + o : i, &sum, e, c, workspace);
         }
         __syncthreads();
     }

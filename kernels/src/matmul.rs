@@ -1,18 +1,92 @@
 //! Batched matrix products.
 //!
-//! `C[.., m, n] = alpha * sum over k of A[.., m, k] * B[.., k, n] + beta * C[.., m, n] + bias[n]`
+//! `C[.., m, n] = alpha * sum over k of A[.., m, k] * B[.., k, n] + beta * C[.., m, n] + bias[n]`, and of that, if the
+//! [`Epilogue`] says so, the GELU or the sum with a residual, before it is stored.
 //!
 //! A `[batch.., M, K]` and B `[batch.., K, N]` are read through any strides, so a transposed, sliced or broadcast
 //! operand needs no copy; C `[batch.., M, N]` is row-major. f16, bf16 and f32 accumulate in f32 and round once at the
-//! store, f64 in f64, integers in wrapping 64-bit arithmetic.
+//! store, f64 in f64, integers in wrapping 64-bit arithmetic. The GELU is that of the rounded value, so that its bits are
+//! those of a product and a GELU one after the other.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::cpu::matmul::MATMUL_FORWARD;
-use crate::{Buffer, Launch, Result};
+use crate::elementwise::{BinaryOp, UnaryOp};
+use crate::{Buffer, Error, Launch, Result};
 
 /// How many batch dims the kernel takes after those that can be merged are merged.
 pub const MAX_BATCH_DIMS: usize = 6;
+
+/// The two forms of the Gaussian error linear unit.
+///
+/// Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2; `torch.nn.functional.gelu`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Gelu {
+    /// `x / 2 (1 + erf(x / sqrt 2))`
+    #[default]
+    Exact,
+    /// `x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, as GPT-2 has it.
+    Tanh,
+}
+
+impl Gelu {
+    /// The op of this form by itself.
+    pub fn op(self) -> UnaryOp {
+        match self {
+            Gelu::Exact => UnaryOp::Gelu,
+            Gelu::Tanh => UnaryOp::GeluTanh,
+        }
+    }
+
+    /// The op that gives its gradient from its operand and the gradient that arrives.
+    pub fn backward_op(self) -> BinaryOp {
+        match self {
+            Gelu::Exact => BinaryOp::GeluBackward,
+            Gelu::Tanh => BinaryOp::GeluTanhBackward,
+        }
+    }
+}
+
+/// How precisely f32 is multiplied. Products of other dtypes know only one precision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// In f32.
+    #[default]
+    Full,
+    /// Where tensor cores take it, with operands rounded to tf32: 8 bits of exponent and 10 behind the point, a relative
+    /// error of at most 2^-11 each. Sums stay f32. It is a permission: where there are no such cores (the host, GPUs before
+    /// 8.0), for few rows or columns, and for rows that are not aligned to 16 bytes, the product is in f32.
+    Tf32,
+}
+
+/// What sums go through before they are stored. Buffers come with the element at which they start.
+#[derive(Default)]
+pub struct Epilogue<'a> {
+    /// Added to every row, `[N]`.
+    pub bias: Option<(&'a Buffer, usize)>,
+    /// What follows.
+    pub then: Then<'a>,
+}
+
+/// What an [`Epilogue`] does last.
+#[derive(Default)]
+pub enum Then<'a> {
+    /// The value is stored.
+    #[default]
+    Store,
+    /// Its GELU is stored: floats only.
+    Gelu {
+        /// Which.
+        form: Gelu,
+        /// Where the value itself goes, laid out as C, if the backward pass is to have it.
+        pre: Option<&'a mut Buffer>,
+    },
+    /// Its sum with an element of a residual, laid out as C, is stored.
+    Add {
+        /// The residual.
+        residual: (&'a Buffer, usize),
+    },
+}
 
 /// The sizes and strides (in elements) of a product. Unused batch dims have size 1.
 #[repr(C)]
@@ -26,6 +100,10 @@ pub struct MatmulParams {
     pub k: u64,
     /// 1 where a bias is added to every row of C, else 0.
     pub has_bias: u64,
+    /// What follows: one of the constants below.
+    pub then: u64,
+    /// 1 where f32 may be multiplied as [`Precision::Tf32`], else 0.
+    pub allows_tf32: u64,
     /// The sizes of the batch dims, outermost first.
     pub batch_sizes: [u64; MAX_BATCH_DIMS],
     /// What one step along a batch dim means in A; 0 where A is broadcast.
@@ -45,6 +123,15 @@ pub struct MatmulParams {
 }
 
 impl MatmulParams {
+    /// Sums are stored.
+    pub const STORE: u64 = 0;
+    /// Their GELU in the exact form is.
+    pub const GELU: u64 = 1;
+    /// Their GELU in the tanh form is.
+    pub const GELU_TANH: u64 = 2;
+    /// Their sum with a residual is.
+    pub const ADD: u64 = 3;
+
     /// One product of row-major matrices.
     pub fn new(m: usize, n: usize, k: usize) -> Self {
         MatmulParams {
@@ -52,6 +139,8 @@ impl MatmulParams {
             n: n as u64,
             k: k as u64,
             has_bias: 0,
+            then: MatmulParams::STORE,
+            allows_tf32: 0,
             batch_sizes: [1; MAX_BATCH_DIMS],
             a_batch_strides: [0; MAX_BATCH_DIMS],
             b_batch_strides: [0; MAX_BATCH_DIMS],
@@ -61,6 +150,25 @@ impl MatmulParams {
             alpha: 1.0,
             beta: 0.0,
         }
+    }
+
+    /// The same product with f32 multiplied in this precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        MatmulParams { allows_tf32: (precision == Precision::Tf32).into(), ..self }
+    }
+
+    /// The activation that follows, if one does.
+    pub(crate) fn activation(&self) -> Option<UnaryOp> {
+        match self.then {
+            MatmulParams::GELU => Some(Gelu::Exact.op()),
+            MatmulParams::GELU_TANH => Some(Gelu::Tanh.op()),
+            _ => None,
+        }
+    }
+
+    /// Which input of the launch the residual is, if there is one: the last.
+    pub(crate) fn residual_input(&self) -> Option<usize> {
+        (self.then == MatmulParams::ADD).then_some(2 + self.has_bias as usize)
     }
 
     /// Sets the batch dims from `(size, stride in A, stride in B)`, outermost first, merging dims that both operands
@@ -112,23 +220,56 @@ impl MatmulParams {
     }
 }
 
-/// Writes C, given buffers with the elements at which A, B and the bias start.
+/// Writes C, given buffers with the elements at which A and B start. What the epilogue names is set in `params` here.
 ///
 /// # Errors
-/// A dtype that has no product (bool), or no room for working memory.
+/// A dtype that has no product (bool) or no GELU (integers), a residual or a buffer for the value before the GELU that is
+/// not as long as C, or no room for working memory.
 #[track_caller]
 pub fn matmul(
     a: (&Buffer, usize),
     b: (&Buffer, usize),
-    bias: Option<(&Buffer, usize)>,
+    epilogue: Epilogue<'_>,
     c: &mut Buffer,
     params: &MatmulParams,
 ) -> Result<()> {
-    let params = MatmulParams { has_bias: bias.is_some().into(), ..*params };
+    let (elem, len) = (c.dtype(), c.len());
+    let mut params = MatmulParams { has_bias: epilogue.bias.is_some().into(), then: MatmulParams::STORE, ..*params };
     let grid = [params.n as usize, params.m as usize, params.batch()];
-    let mut launch = Launch::new(&MATMUL_FORWARD, c.dtype()).input(a.0, a.1).input(b.0, b.1);
-    if let Some((bias, offset)) = bias {
+    let mut launch = Launch::new(&MATMUL_FORWARD, elem).input(a.0, a.1).input(b.0, b.1);
+    if let Some((bias, offset)) = epilogue.bias {
         launch = launch.input(bias, offset);
     }
-    launch.output(c).params(&params).grid(grid).run()
+    launch = launch.output(c);
+    match epilogue.then {
+        Then::Store => {}
+        Then::Gelu { form, pre } => {
+            params.then = if form == Gelu::Exact { MatmulParams::GELU } else { MatmulParams::GELU_TANH };
+            if !elem.is_float() {
+                return Err(Error::dtype(
+                    "matmul",
+                    format!("the GELU of {elem} is not defined: cast to a float first"),
+                ));
+            }
+            if let Some(pre) = pre {
+                check_len("the value before the GELU", pre.len(), len)?;
+                launch = launch.output(pre);
+            }
+        }
+        Then::Add { residual: (residual, offset) } => {
+            params.then = MatmulParams::ADD;
+            check_len("the residual", residual.len().saturating_sub(offset).min(len), len)?;
+            launch = launch.input(residual, offset);
+        }
+    }
+    launch.params(&params).grid(grid).run()
+}
+
+/// Refuses a buffer that is not as long as C, whose layout it shares.
+#[track_caller]
+fn check_len(name: &str, got: usize, len: usize) -> Result<()> {
+    if got == len {
+        return Ok(());
+    }
+    Err(Error::shape("matmul", format!("{name} has {got} elements, expected {len}, as C")))
 }

@@ -18,14 +18,15 @@ mod views;
 pub(crate) use chainrule_kernels::Buffer;
 pub use chainrule_kernels::cross_entropy::Reduction;
 pub use chainrule_kernels::elementwise::{BinaryOp, ElementwiseOp, TernaryOp, UnaryOp};
+pub use chainrule_kernels::matmul::{Gelu, Precision};
 pub use chainrule_kernels::{Bool, DType, Device, Element, Error, ErrorKind, Result, Rng, Scalar, Stream, bf16, f16};
 pub use dims::{Dims, Slice, resolve_dim};
 pub use layout::Layout;
 #[doc(hidden)]
 pub use operators::value_or_panic;
 pub use ops::{
-    Arg, AttentionGradients, AttentionOptions, CrossEntropy, CrossEntropyLoss, EinsumPlan, EinsumStep, Nested,
-    NormGradients, Normalized, Rope, chunk_sizes,
+    Arg, AttentionGradients, AttentionOptions, CrossEntropy, CrossEntropyLoss, EinsumPlan, EinsumStep, LinearForward,
+    LinearOptions, LinearThen, Nested, NormGradients, Normalized, Rope, chunk_sizes,
 };
 pub use shape::{INFER, MAX_RANK, Shape, Sizes};
 pub use tensor::Tensor;

@@ -1,14 +1,20 @@
-//! `C = alpha * A @ B + beta * C + bias`: the host's body of the batched matrix product.
+//! `C = alpha * A @ B + beta * C + bias`, and what follows by its epilogue: the host's body of the batched matrix product.
 //!
 //! f32 and f64 run on the packed, register-blocked kernels of the `gemm` crates (Goto and van de Geijn, "Anatomy of
 //! High-Performance Matrix Multiplication", 2008). f16 and bf16 are widened in panels and rounded once. Many products
 //! run in parallel with one thread each; one large product is itself split. Neither changes a bit of the result.
+//!
+//! Differs from CUDA: bias and residual are what the product is added to, so they come before it in the sum; an activation
+//! takes a pass of its own, because a product in parts that stay in a cache would pack B once for each part; and f32 is
+//! always multiplied in f32.
 
 use gemm_common::Parallelism;
 
+use crate::cpu::matmul_activation::activate;
 use crate::cpu::matmul_integer::integer;
 use crate::cpu::matrix_view::MatrixView;
 use crate::cpu::parallel::{for_each_part, try_for_each_part};
+use crate::cpu::real::Real;
 use crate::cpu::scratch::Scratch;
 use crate::cpu::simd::vectorized;
 use crate::matmul::MatmulParams;
@@ -40,11 +46,11 @@ const PANEL_ELEMENTS: usize = 1 << 22;
 
 fn forward(args: &mut CpuArgs<'_>) -> Result<()> {
     match args.elem {
-        DType::F32 => batched::<f32>(args, product),
-        DType::F64 => batched::<f64>(args, product),
-        DType::F16 => batched::<f16>(args, widened_product),
-        DType::BF16 => batched::<bf16>(args, widened_product),
-        dtype => with_dtype!(dtype, index E => batched::<E>(args, integer),
+        DType::F32 => floats::<f32>(args, product),
+        DType::F64 => floats::<f64>(args, product),
+        DType::F16 => floats::<f16>(args, widened_product),
+        DType::BF16 => floats::<bf16>(args, widened_product),
+        dtype => with_dtype!(dtype, index E => { let c = args.output(0); batched::<E>(args, c, integer) },
             else Err(Error::new(ErrorKind::Unsupported { dtype, device: "cpu".into() }))),
     }
 }
@@ -55,29 +61,58 @@ pub(crate) struct Product<'a, S> {
     pub(crate) a: MatrixView<'a, S>,
     pub(crate) b: MatrixView<'a, S>,
     pub(crate) bias: Option<MatrixView<'a, S>>,
+    /// As C, row-major.
+    pub(crate) residual: Option<&'a [S]>,
     pub(crate) alpha: f64,
     pub(crate) beta: f64,
     /// True where the product may use several threads.
     pub(crate) parallel: bool,
 }
 
+/// Products of floats, and the activation of all of them.
+fn floats<S: Stored>(
+    args: &mut CpuArgs<'_>,
+    one: impl Fn(Product<'_, S>, &mut [S]) -> Result<()> + Send + Sync,
+) -> Result<()>
+where
+    S::Compute: Real,
+{
+    let params: MatmulParams = args.params();
+    let c = args.output::<S>(0);
+    let Some(activation) = params.activation() else { return batched(args, c, one) };
+    if args.n_outputs() == 1 {
+        batched(args, c, one)?;
+        activate(activation, None, c);
+        return Ok(());
+    }
+    let pre = args.output::<S>(1);
+    if params.beta != 0.0 {
+        pre.copy_from_slice(c);
+    }
+    batched(args, pre, one)?;
+    activate(activation, Some(pre), c);
+    Ok(())
+}
+
 /// Runs `one` for every product of the batch.
 fn batched<S: Stored>(
-    args: &mut CpuArgs<'_>,
+    args: &CpuArgs<'_>,
+    c: &mut [S],
     one: impl Fn(Product<'_, S>, &mut [S]) -> Result<()> + Send + Sync,
 ) -> Result<()> {
     let params: MatmulParams = args.params();
-    let c = args.output::<S>(0);
     let [m, n, k] = [params.m, params.n, params.k].map(|size| size as usize);
     let view = |input: usize, sizes: [usize; 2], strides: [i64; 2], batch_offset: i64| {
         MatrixView::new(args.whole_input::<S>(input), args.offset(input) as i64 + batch_offset, sizes, strides)
     };
     let bias = (params.has_bias == 1).then(|| view(2, [1, n], [0, params.bias_stride], 0)).transpose()?;
+    let residual = params.residual_input().map(|input| args.input::<S>(input));
     let item = |index: usize, parallel: bool, c: &mut [S]| {
+        let residual = residual.map(|residual| &residual[index * m * n..][..m * n]);
         let [a_offset, b_offset] = params.batch_offsets(index);
         let a = view(0, [m, k], params.a_strides, a_offset)?;
         let b = view(1, [k, n], params.b_strides, b_offset)?;
-        one(Product { a, b, bias, alpha: params.alpha, beta: params.beta, parallel }, c)
+        one(Product { a, b, bias, residual, alpha: params.alpha, beta: params.beta, parallel }, c)
     };
     let c = &mut c[..params.batch() * m * n];
     if c.is_empty() {
@@ -95,17 +130,16 @@ fn batched<S: Stored>(
 
 /// One product in f32 or f64.
 fn product<T: Gemm>(product: Product<'_, T>, c: &mut [T]) -> Result<()> {
-    let Product { a, b, bias, alpha, beta, parallel } = product;
+    let Product { a, b, bias, residual, alpha, beta, parallel } = product;
     let ([m, k], [_, n]) = (a.sizes(), b.sizes());
-    let beta = match bias {
-        Some(bias) => {
-            // The bias is what the product is added to, so that it costs no further pass.
-            for row in c.chunks_exact_mut(n) {
-                fill_with_bias(bias, beta, row);
-            }
-            1.0
+    let beta = if bias.is_some() || residual.is_some() {
+        // Bias and residual are what the product is added to, so that they cost no further pass.
+        for (row, c) in c.chunks_exact_mut(n).enumerate() {
+            fill(beta, bias, residual.map(|residual| &residual[row * n..][..n]), c);
         }
-        None => beta,
+        1.0
+    } else {
+        beta
     };
     if k == 0 || alpha == 0.0 {
         c.iter_mut().for_each(|value| *value = if beta == 0.0 { T::default() } else { value.scale(beta) });
@@ -118,10 +152,18 @@ fn product<T: Gemm>(product: Product<'_, T>, c: &mut [T]) -> Result<()> {
     Ok(())
 }
 
-fn fill_with_bias<T: Gemm>(bias: MatrixView<'_, T>, beta: f64, row: &mut [T]) {
-    for (col, value) in row.iter_mut().enumerate() {
-        let kept = if beta == 0.0 { T::default() } else { value.scale(beta) };
-        *value = kept.plus(bias.get(0, col));
+/// `c = beta * c + bias + residual` of one row.
+fn fill<T: Gemm>(beta: f64, bias: Option<MatrixView<'_, T>>, residual: Option<&[T]>, c: &mut [T]) {
+    if beta == 0.0 {
+        c.fill(T::default());
+    } else {
+        c.iter_mut().for_each(|value| *value = value.scale(beta));
+    }
+    if let Some(bias) = bias {
+        c.iter_mut().enumerate().for_each(|(col, value)| *value = value.plus(bias.get(0, col)));
+    }
+    if let Some(residual) = residual {
+        c.iter_mut().zip(residual).for_each(|(value, residual)| *value = value.plus(*residual));
     }
 }
 
@@ -152,7 +194,7 @@ fn matrix_vector<T: Gemm>(
 
 /// A product of f16 or bf16: operands are widened in panels, products summed in f32, results rounded once.
 fn widened_product<S: Stored<Compute = f32>>(product: Product<'_, S>, c: &mut [S]) -> Result<()> {
-    let Product { a, b, bias, alpha, beta, parallel } = product;
+    let Product { a, b, bias, residual, alpha, beta, parallel } = product;
     let ([m, k], [_, n]) = (a.sizes(), b.sizes());
     let panel_rows = m.min(PANEL_ROWS);
     let panel_cols = n.min((PANEL_ELEMENTS / k.max(1)).max(64));
@@ -168,29 +210,38 @@ fn widened_product<S: Stored<Compute = f32>>(product: Product<'_, S>, c: &mut [S
             let a_strides = a.rows(row, rows).widen(&mut a_panel[..rows * k]);
             let a = MatrixView::dense(&a_panel, [rows, k], a_strides)?;
             let sums = &mut c_panel[..rows * cols];
-            self::product(Product { a, b, bias: None, alpha, beta: 0.0, parallel }, sums)?;
-            let c = &mut c[row * n..(row + rows) * n];
-            for (c, sums) in c.chunks_exact_mut(n).zip(sums.chunks_exact(cols)) {
-                round_row(sums, beta, bias.map(|bias| bias.cols(col, cols)), &mut c[col..col + cols]);
+            self::product(Product { a, b, bias: None, residual: None, alpha, beta: 0.0, parallel }, sums)?;
+            for (at, sums) in sums.chunks_exact_mut(cols).enumerate() {
+                let start = (row + at) * n + col;
+                let residual = residual.map(|residual| &residual[start..][..cols]);
+                round_row(sums, beta, bias.map(|bias| bias.cols(col, cols)), residual, &mut c[start..][..cols]);
             }
         }
     }
     Ok(())
 }
 
-/// `c = sums + beta * c + bias`, rounded once.
-fn round_row<S: Stored<Compute = f32>>(sums: &[f32], beta: f64, bias: Option<MatrixView<'_, S>>, c: &mut [S]) {
+/// `c = sums + beta * c + bias + residual`, rounded once.
+fn round_row<S: Stored<Compute = f32>>(
+    sums: &mut [f32],
+    beta: f64,
+    bias: Option<MatrixView<'_, S>>,
+    residual: Option<&[S]>,
+    c: &mut [S],
+) {
     vectorized(
         #[inline(always)]
         || {
-            if beta == 0.0 && bias.is_none() {
-                c.iter_mut().zip(sums).for_each(|(c, sum)| *c = S::from_f32(*sum));
-                return;
+            if beta != 0.0 {
+                sums.iter_mut().zip(&*c).for_each(|(sum, c)| *sum += c.to_f32() * beta as f32);
             }
-            for (col, (c, sum)) in c.iter_mut().zip(sums).enumerate() {
-                let kept = if beta == 0.0 { 0.0 } else { c.to_f32() * beta as f32 };
-                *c = S::from_f32(sum + kept + bias.map_or(0.0, |bias| bias.get(0, col).to_f32()));
+            if let Some(bias) = bias {
+                sums.iter_mut().enumerate().for_each(|(col, sum)| *sum += bias.get(0, col).to_f32());
             }
+            if let Some(residual) = residual {
+                sums.iter_mut().zip(residual).for_each(|(sum, residual)| *sum += residual.to_f32());
+            }
+            c.iter_mut().zip(sums).for_each(|(c, sum)| *c = S::from_f32(*sum));
         },
     );
 }

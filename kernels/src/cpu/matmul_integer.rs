@@ -9,7 +9,7 @@ use crate::{Result, Stored};
 /// Columns of C that are summed at a time, in registers and the nearest cache.
 const BLOCK_COLS: usize = 128;
 
-/// `c = alpha * a @ b + beta * c + bias` for one product.
+/// `c = alpha * a @ b + beta * c + bias + residual` for one product.
 pub(crate) fn integer<S: Stored<Compute = i64>>(product: Product<'_, S>, c: &mut [S]) -> Result<()> {
     let [k, n] = product.b.sizes();
     let mut b = Scratch::<i64>::new(k * n)?;
@@ -32,7 +32,7 @@ pub(crate) fn integer<S: Stored<Compute = i64>>(product: Product<'_, S>, c: &mut
 /// Columns `col..` of row `row` of C.
 #[inline(always)]
 fn row_block<S: Stored<Compute = i64>>(product: &Product<'_, S>, b: &[i64], row: usize, col: usize, c: &mut [S]) {
-    let Product { a, bias, alpha, beta, .. } = *product;
+    let Product { a, bias, residual, alpha, beta, .. } = *product;
     let [k, n] = product.b.sizes();
     let mut sums = [0i64; BLOCK_COLS];
     let sums = &mut sums[..c.len()];
@@ -46,6 +46,7 @@ fn row_block<S: Stored<Compute = i64>>(product: &Product<'_, S>, b: &[i64], row:
     for (at, (c, sum)) in c.iter_mut().zip(sums).enumerate() {
         let kept = c.to_i64().wrapping_mul(beta as i64);
         let bias = bias.map_or(0, |bias| bias.get(0, col + at).to_i64());
-        *c = S::from_i64(sum.wrapping_mul(alpha as i64).wrapping_add(kept).wrapping_add(bias));
+        let residual = residual.map_or(0, |residual| residual[row * n + col + at].to_i64());
+        *c = S::from_i64(sum.wrapping_mul(alpha as i64).wrapping_add(kept).wrapping_add(bias).wrapping_add(residual));
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod lstm_cell;
 pub mod math;
 pub mod matmul;
+mod matmul_activation;
 mod matmul_integer;
 mod matrix_view;
 pub mod memory;

@@ -1,13 +1,14 @@
 //! Matrix products on CUDA: formulas are in [`crate::matmul`].
 //!
-//! f16 and bf16 run on tensor cores where their rows are aligned; a few rows or columns are vectors, for which the other
-//! operand is read just once; all else runs on ordinary cores. The host picks a tile that keeps the device busy, which
+//! f16 and bf16, and f32 where tf32 is allowed, run on tensor cores where their rows are aligned; a few rows or columns are
+//! vectors, for which the other operand is read just once; all else runs on ordinary cores. The host picks a tile that keeps the device busy, which
 //! way each operand is read, and, where there are few tiles and k is long, into how many parts k is divided; the parts
 //! are then summed in a fixed order.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{CudaArgs, CudaMemory, Stage};
+use crate::elementwise::ElementwiseOp;
 use crate::matmul::MatmulParams;
 use crate::{DType, Result};
 
@@ -24,6 +25,25 @@ const MOST_SPLITS: u64 = 32;
 struct MatmulSplit {
     splits: u64,
     k_per_split: u64,
+}
+
+/// The kernels' `MatmulEpilogue`: addresses, 0 where there is nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct MatmulEpilogue {
+    bias: u64,
+    residual: u64,
+    pre: u64,
+}
+
+impl MatmulEpilogue {
+    fn new(args: &CudaArgs<'_>, params: &MatmulParams) -> Self {
+        MatmulEpilogue {
+            bias: if params.has_bias == 1 { args.input(2).address } else { 0 },
+            residual: params.residual_input().map_or(0, |input| args.input(input).address),
+            pre: args.optional_output(1),
+        }
+    }
 }
 
 #[track_caller]
@@ -45,8 +65,10 @@ pub(crate) fn matmul_forward(args: &mut CudaArgs<'_>) -> Result<()> {
         // The larger operand is read once; of two small ones it does not matter which.
         return if m <= n { vectors(args, &params, &b, &a, true) } else { vectors(args, &params, &a, &b, false) };
     }
-    let halves = matches!(args.elem, DType::F16 | DType::BF16);
-    if halves && args.device.architecture().number >= 80 && a.loads(8, args.elem) && b.loads(8, args.elem) {
+    let is_taken = matches!(args.elem, DType::F16 | DType::BF16) || args.elem == DType::F32 && params.allows_tf32 == 1;
+    let chunk = 16 / args.elem.size_bytes() as i64;
+    let is_aligned = a.loads(chunk, args.elem) && b.loads(chunk, args.elem);
+    if is_taken && is_aligned && args.device.architecture().number >= 80 {
         return tensor_cores(args, &params, &a, &b);
     }
     ordinary(args, &params, &a, &b)
@@ -69,16 +91,16 @@ fn ordinary(args: &CudaArgs<'_>, params: &MatmulParams, a: &Operand, b: &Operand
 /// On tensor cores: rows of both operands are aligned to 16 bytes.
 #[track_caller]
 fn tensor_cores(args: &CudaArgs<'_>, params: &MatmulParams, a: &Operand, b: &Operand) -> Result<()> {
-    const STEP_K: u64 = 32;
+    const STEP_BYTES: u64 = 64;
     let tile = square_tile(params, 128, args.device.multiprocessors() as u64).unwrap_or(64);
-    let stage_bytes = (2 * tile * STEP_K) as usize * args.elem.size_bytes();
+    let stage_bytes = (2 * tile * STEP_BYTES) as usize;
     // Two blocks on each multiprocessor hide each other's waits; where memory allows, copies start yet earlier.
     let stages = if args.device.engine().max_shared_bytes() >= 160 << 10 { 4 } else { 3 };
     let stage = args.stage("matmul_forward").unit("matmul_tensor", args.elem);
     let stage = stage.define("TILE", tile).define("STAGES", stages);
     let stage = stage.define("A_FAST_K", u8::from(a.fast_k())).define("B_FAST_K", u8::from(b.fast_k()));
     let stage = stage.threads(if tile == 128 { 256 } else { 128 }).shared_bytes(stages * stage_bytes);
-    run_tiled(args, params, stage, [tile, tile], STEP_K)
+    run_tiled(args, params, stage, [tile, tile], STEP_BYTES / args.elem.size_bytes() as u64)
 }
 
 /// A few vectors `x` with a large matrix `w`, which is B or A.
@@ -130,15 +152,27 @@ fn run_tiled(args: &CudaArgs<'_>, params: &MatmulParams, stage: Stage<'_>, tile:
         splits => Some(args.workspace(splits as usize * len * args.elem.compute().size_bytes())?),
     };
     let partial = workspace.as_ref().map_or(0, CudaMemory::address);
-    let [a, b, bias, c] =
-        [args.input(0).address, args.input(1).address, args.optional_input(2), args.output(0).address];
-    let stage = stage.blocks((tiles * split.splits) as usize).param(a).param(b).param(bias).param(c);
-    stage.param(partial).param(*params).param(split).run()?;
+    let (a, b, c) = (args.input(0).address, args.input(1).address, args.output(0).address);
+    let epilogue = MatmulEpilogue::new(args, params);
+    // Sums that go to the workspace are finished by the stage that adds them up.
+    let stage = if split.splits == 1 { define_epilogue(stage, params) } else { stage };
+    let stage = stage.blocks((tiles * split.splits) as usize).param(a).param(b).param(c).param(partial);
+    stage.param(epilogue).param(*params).param(split).run()?;
     if workspace.is_some() {
         let stage = args.stage("matmul_reduce").unit("matmul_reduce", args.elem).blocks_for(len);
-        stage.param(partial).param(bias).param(c).param(*params).param(split.splits).run()?;
+        let stage = define_epilogue(stage, params).param(partial).param(c).param(epilogue);
+        stage.param(*params).param(split.splits).run()?;
     }
     Ok(())
+}
+
+/// What a unit that finishes sums is compiled with: others keep the registers that this takes.
+fn define_epilogue<'a>(stage: Stage<'a>, params: &MatmulParams) -> Stage<'a> {
+    match params.activation() {
+        Some(op) => stage.define("ACTIVATION", op.expression()),
+        None if params.residual_input().is_some() => stage.define("RESIDUAL", 1),
+        None => stage,
+    }
 }
 
 /// An operand as a kernel reads it: along m or n (`outer`), along k, and along the batch.

@@ -82,7 +82,7 @@ impl Unit {
     }
 
     /// Whether GPUs of this architecture (ten times the compute capability) can run it: tensor cores multiply halves
-    /// into f32 from 8.0 on.
+    /// and tf32 into f32 from 8.0 on.
     pub fn exists_for(&self, architecture: u32) -> bool {
         architecture >= 80 || !self.name.ends_with("_tensor")
     }

@@ -4,6 +4,8 @@ mod attention;
 mod indexing;
 mod lstm_cell;
 mod matmul;
+mod matmul_epilogues;
+mod matmul_tf32;
 mod nonzero;
 mod optimisers;
 mod random;

@@ -3,12 +3,12 @@
 //! Inputs are small integers over eight, so that every product and sum is exact in f32: results are equal to the
 //! host's bit for bit, and a term that is lost, doubled or rounded too early shows.
 
-use chainrule_kernels::matmul::{MatmulParams, matmul};
+use chainrule_kernels::matmul::{Epilogue, Gelu, MatmulParams, Then, matmul};
 use chainrule_kernels::{Buffer, DType, Device, Stored, bf16, f16};
 
-use crate::device;
+use crate::{assert_close, device};
 
-fn values<S: Stored>(len: usize, seed: u64) -> Vec<S> {
+pub(crate) fn values<S: Stored>(len: usize, seed: u64) -> Vec<S> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -18,7 +18,7 @@ fn values<S: Stored>(len: usize, seed: u64) -> Vec<S> {
 }
 
 #[derive(Clone, Copy)]
-struct Operand {
+pub(crate) struct Operand {
     len: usize,
     offset: usize,
     strides: [i64; 2],
@@ -27,7 +27,7 @@ struct Operand {
 
 /// `rows * cols` matrices: row-major, transposed, with padded rows, shifted by one, stepped, reversed, expanded, shared,
 /// transposed with padded rows. The third and the last have their rows aligned to 16 bytes in f16.
-fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 9] {
+pub(crate) fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 9] {
     let (r, c) = (rows as i64, cols as i64);
     let whole = batch * rows * cols;
     let [padded, padded_rows] = [cols, rows].map(|len| len.next_multiple_of(8) + 8);
@@ -45,17 +45,26 @@ fn layouts(batch: usize, rows: usize, cols: usize) -> [Operand; 9] {
     ]
 }
 
+/// What follows a product; a residual starts at this element of its buffer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Last {
+    Store,
+    Gelu { form: Gelu, keeps_pre: bool },
+    Add { offset: usize },
+}
+
 /// What a product is made of, on any device.
-struct Case<S> {
-    a: (Vec<S>, usize),
-    b: (Vec<S>, usize),
-    bias: Option<Vec<S>>,
-    c: Vec<S>,
-    params: MatmulParams,
+pub(crate) struct Case<S> {
+    pub(crate) a: (Vec<S>, usize),
+    pub(crate) b: (Vec<S>, usize),
+    pub(crate) bias: Option<Vec<S>>,
+    pub(crate) c: Vec<S>,
+    pub(crate) last: Last,
+    pub(crate) params: MatmulParams,
 }
 
 impl<S: Stored> Case<S> {
-    fn new(batch: usize, [m, n, k]: [usize; 3], a: Operand, b: Operand) -> Self {
+    pub(crate) fn new(batch: usize, [m, n, k]: [usize; 3], a: Operand, b: Operand) -> Self {
         let mut params = MatmulParams::new(m, n, k);
         (params.a_strides, params.b_strides) = (a.strides, b.strides);
         let params = params.with_batch(&[(batch, a.batch_stride, b.batch_stride)]).unwrap();
@@ -64,31 +73,56 @@ impl<S: Stored> Case<S> {
             b: (values(b.len, 2), b.offset),
             bias: None,
             c: values(batch * m * n, 3),
+            last: Last::Store,
             params,
         }
     }
 
-    fn dense(sizes: [usize; 3]) -> Self {
+    pub(crate) fn dense(sizes: [usize; 3]) -> Self {
         let [m, n, k] = sizes;
         Case::new(1, sizes, layouts(1, m, k)[0], layouts(1, k, n)[0])
     }
 
-    fn on(&self, device: &Device) -> Vec<S> {
+    /// C, and what the value before a GELU is written to.
+    pub(crate) fn on(&self, device: &Device) -> [Vec<S>; 2] {
         let buffer = |values: &[S]| Buffer::from_slice(device, values).unwrap();
-        let (a, b, mut c) = (buffer(&self.a.0), buffer(&self.b.0), buffer(&self.c));
-        let bias = self.bias.as_ref().map(|bias| buffer(bias));
-        let bias = bias.as_ref().map(|bias| (bias, 0));
-        matmul((&a, self.a.1), (&b, self.b.1), bias, &mut c, &self.params).unwrap();
-        c.to_vec().unwrap()
+        let (a, b, mut c, mut pre) = (buffer(&self.a.0), buffer(&self.b.0), buffer(&self.c), buffer(&self.c));
+        let (bias, residual) = (self.bias.as_deref().map(buffer), buffer(&values(self.c.len() + 8, 6)));
+        let then = match self.last {
+            Last::Store => Then::Store,
+            Last::Gelu { form, keeps_pre } => Then::Gelu { form, pre: keeps_pre.then_some(&mut pre) },
+            Last::Add { offset } => Then::Add { residual: (&residual, offset) },
+        };
+        let epilogue = Epilogue { bias: bias.as_ref().map(|bias| (bias, 0)), then };
+        matmul((&a, self.a.1), (&b, self.b.1), epilogue, &mut c, &self.params).unwrap();
+        [c.to_vec().unwrap(), pre.to_vec().unwrap()]
     }
 
     #[track_caller]
-    fn check(&self) {
-        let (expected, got) = (self.on(&Device::Cpu), self.on(&device()));
+    pub(crate) fn check(&self) {
+        let ([expected, expected_pre], [got, got_pre]) = (self.on(&Device::Cpu), self.on(&device()));
+        // The two sides' erf and tanh differ by a few units of the last place, and then perhaps in how they are rounded.
+        let units = if matches!(self.last, Last::Gelu { .. }) { 8.0 } else { 0.0 };
         for (index, (expected, got)) in expected.iter().zip(&got).enumerate() {
-            let nan = expected.to_f64().is_nan() && got.to_f64().is_nan();
-            assert!(expected == got || nan, "{}: {got:?} at {index}, not {expected:?}; {:?}", S::DTYPE, self.params);
+            let (expected, got) = (expected.to_f64(), got.to_f64());
+            let tolerance = units * epsilon(S::DTYPE) * expected.abs().max(1.0);
+            assert_close(got, expected, tolerance, || {
+                format!("{} at {index}, {:?}, {:?}", S::DTYPE, self.last, self.params)
+            });
         }
+        for (index, (expected, got)) in expected_pre.iter().zip(&got_pre).enumerate() {
+            let what = || format!("{} before the GELU at {index}, {:?}", S::DTYPE, self.params);
+            assert_close(got.to_f64(), expected.to_f64(), 0.0, what);
+        }
+    }
+}
+
+fn epsilon(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-10),
+        DType::BF16 => 2f64.powi(-7),
+        DType::F64 => f64::EPSILON,
+        _ => f64::from(f32::EPSILON),
     }
 }
 
@@ -104,7 +138,7 @@ fn all_pairs() -> Vec<[usize; 2]> {
 }
 
 /// Both ways that either operand can lie for tensor cores.
-const ALIGNED: [[usize; 2]; 4] = [[2, 2], [2, 8], [8, 2], [8, 8]];
+pub(crate) const ALIGNED: [[usize; 2]; 4] = [[2, 2], [2, 8], [8, 2], [8, 8]];
 
 /// True where a file of kernels has been used, or cannot be on this device.
 fn uses(unit: &str) -> bool {
@@ -187,7 +221,7 @@ fn every_dtype() {
     let device = device();
     let x = Buffer::from_bytes(&device, DType::Bool, &[1; 4]).unwrap();
     let mut c = Buffer::allocate(&device, DType::Bool, 4).unwrap();
-    assert!(matmul((&x, 0), (&x, 0), None, &mut c, &MatmulParams::new(2, 2, 2)).is_err());
+    assert!(matmul((&x, 0), (&x, 0), Epilogue::default(), &mut c, &MatmulParams::new(2, 2, 2)).is_err());
 }
 
 fn check_epilogues<S: Stored>(sizes: [usize; 3]) {
@@ -232,6 +266,7 @@ fn several_batch_dims_with_broadcasting() {
         b: (values(15 * k * n, 2), 0),
         bias: Some(values(n, 5)),
         c: values(batch * m * n, 3),
+        last: Last::Store,
         params,
     };
     case.check();
@@ -259,6 +294,6 @@ fn what_is_not_a_number_goes_where_it_belongs() {
         // A product that is scaled by 0 is not looked at.
         case.params.alpha = 0.0;
         case.check();
-        assert!(case.on(&device()).iter().all(|value| *value == 0.0));
+        assert!(case.on(&device())[0].iter().all(|value| *value == 0.0));
     }
 }

@@ -1,8 +1,9 @@
 //! Matrix products: one kernel, reached by PyTorch's rules for 1-d to n-d operands.
 
-use chainrule_kernels::matmul::{self, MatmulParams};
+use chainrule_kernels::matmul::{self, Epilogue, MatmulParams, Precision, Then};
 
-use crate::{DType, Error, Result, Shape, Tensor};
+use crate::ops::linear::{LinearForward, LinearOptions, LinearThen};
+use crate::{Buffer, DType, Error, Result, Shape, Tensor};
 
 impl Tensor {
     /// The matrix product over the last two dims: `c[.., m, n] = sum over k of a[.., m, k] b[.., k, n]`.
@@ -27,6 +28,15 @@ impl Tensor {
     /// Source: `torch.matmul`.
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        self.matmul_with(other, Precision::Full)
+    }
+
+    /// As [`Tensor::matmul`], with f32 multiplied as precisely as is said.
+    ///
+    /// # Errors
+    /// As [`Tensor::matmul`].
+    #[track_caller]
+    pub fn matmul_with(&self, other: &Tensor, precision: Precision) -> Result<Tensor> {
         self.check_operand("matmul", "the second operand", other)?;
         let (rows, cols) = (self.rank() > 1, other.rank() > 1);
         if self.rank() == 0 || other.rank() == 0 {
@@ -45,56 +55,13 @@ impl Tensor {
         }
         let a = if rows { self.clone() } else { self.unsqueeze(0)? };
         let b = if cols { other.clone() } else { other.unsqueeze(-1)? };
-        let c = a.product("matmul", &b, None)?;
+        let c = a.product("matmul", &b, &LinearOptions { precision, ..LinearOptions::default() })?.y;
         match (rows, cols) {
             (true, true) => Ok(c),
             (false, true) => c.squeeze(-2),
             (true, false) => c.squeeze(-1),
             (false, false) => c.squeeze([-2, -1]),
         }
-    }
-
-    /// `y = x weight^T + bias`, in one pass.
-    ///
-    /// x `[.., in]`, weight `[out, in]`, bias `[out]`, y `[.., out]`. Accumulates as [`Tensor::matmul`].
-    ///
-    /// # Errors
-    /// Shapes that are not these, different dtypes or devices.
-    ///
-    /// ```
-    /// use chainrule_tensor::{Device, Tensor};
-    /// let x = Tensor::new([1.0f32, 2.0], &Device::Cpu)?;
-    /// let weight = Tensor::new([[1.0f32, 0.0], [0.0, 1.0], [1.0, 1.0]], &Device::Cpu)?;
-    /// let bias = Tensor::new([10.0f32, 20.0, 30.0], &Device::Cpu)?;
-    /// assert_eq!(x.linear(&weight, Some(&bias))?.to_vec::<f32>()?, [11.0, 22.0, 33.0]);
-    /// # Ok::<(), chainrule_tensor::Error>(())
-    /// ```
-    ///
-    /// Source: `torch.nn.functional.linear`.
-    #[track_caller]
-    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        self.check_operand("linear", "weight", weight)?;
-        let &[outputs, inputs] = &weight.shape()[..] else {
-            return Err(Error::shape("linear", format!("weight has shape {}, expected [out, in]", weight.shape())));
-        };
-        if self.rank() == 0 || self.size(-1)? != inputs {
-            let message = format!(
-                "weight has shape {}, expected [{outputs}, {}]",
-                weight.shape(),
-                self.shape().last().copied().unwrap_or(0)
-            );
-            return Err(Error::shape("linear", format!("{message} to match the last dim of x {}", self.shape())));
-        }
-        if let Some(bias) = bias {
-            self.check_operand("linear", "bias", bias)?;
-            if bias.shape()[..] != [outputs] {
-                let message = format!("bias has shape {}, expected [{outputs}]", bias.shape());
-                return Err(Error::shape("linear", format!("{message} to match weight {}", weight.shape())));
-            }
-        }
-        let x = if self.rank() == 1 { self.unsqueeze(0)? } else { self.clone() };
-        let y = x.product("linear", &weight.transpose(0, 1)?, bias)?;
-        if self.rank() == 1 { y.squeeze(0) } else { Ok(y) }
     }
 
     /// `sum over i of a[i] b[i]` of two 1-d tensors, as a 0-d tensor. Accumulates as [`Tensor::matmul`].
@@ -143,7 +110,7 @@ impl Tensor {
 
     /// Refuses an operand of another dtype or device, and dtypes without a product.
     #[track_caller]
-    fn check_operand(&self, op: &'static str, name: &str, other: &Tensor) -> Result<()> {
+    pub(crate) fn check_operand(&self, op: &'static str, name: &str, other: &Tensor) -> Result<()> {
         self.same_device(op, other)?;
         if other.dtype() != self.dtype() {
             let message = format!("{name} is {}, expected {} as the first operand", other.dtype(), self.dtype());
@@ -155,9 +122,15 @@ impl Tensor {
         Ok(())
     }
 
-    /// The product of `[.., M, K]` and `[.., K, N]`, whose sizes K agree, with a bias `[N]` added to each row.
+    /// The product of `[.., M, K]` and `[.., K, N]`, whose sizes K agree, and what the options say of it: a bias is `[N]`,
+    /// a residual has as many elements as the result.
     #[track_caller]
-    fn product(&self, op: &'static str, other: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    pub(crate) fn product(
+        &self,
+        op: &'static str,
+        other: &Tensor,
+        options: &LinearOptions<'_>,
+    ) -> Result<LinearForward> {
         let (rank_a, rank_b) = (self.rank(), other.rank());
         let (m, k, n) = (self.shape()[rank_a - 2], self.shape()[rank_a - 1], other.shape()[rank_b - 1]);
         let leading = |x: &Tensor| Shape::new(&x.shape()[..x.rank() - 2]);
@@ -168,16 +141,41 @@ impl Tensor {
         let params = MatmulParams {
             a_strides: last_two(a.strides()),
             b_strides: last_two(b.strides()),
-            bias_stride: bias.map_or(0, |bias| bias.layout().strides()[0] as i64),
-            ..MatmulParams::new(m, n, k)
+            bias_stride: options.bias.map_or(0, |bias| bias.layout().strides()[0] as i64),
+            ..MatmulParams::new(m, n, k).with_precision(options.precision)
         };
         let dims: Vec<(usize, i64, i64)> =
             (0..batch.rank()).map(|dim| (batch[dim], a.strides()[dim] as i64, b.strides()[dim] as i64)).collect();
         let too_many = || Error::shape(op, format!("{batch} are more leading dims than the kernel takes: reshape"));
         let params = params.with_batch(&dims).ok_or_else(too_many)?;
-        let bias = bias.map(|bias| (bias.buffer(), bias.layout().offset()));
-        Tensor::build(&self.device(), self.dtype(), full(m, n)?, |c| {
-            matmul::matmul((self.buffer(), a.offset()), (other.buffer(), b.offset()), bias, c, &params)
-        })
+        let (a, b) = ((self.buffer(), a.offset()), (other.buffer(), b.offset()));
+        self.finished(full(m, n)?, options, |c, epilogue| matmul::matmul(a, b, epilogue, c, &params))
+    }
+
+    /// What `multiply` writes, given the result's buffer and what it is finished with.
+    #[track_caller]
+    fn finished(
+        &self,
+        shape: Shape,
+        options: &LinearOptions<'_>,
+        multiply: impl FnOnce(&mut Buffer, Epilogue<'_>) -> Result<()>,
+    ) -> Result<LinearForward> {
+        let keeps_pre = matches!(options.then, LinearThen::Gelu { keeps_pre: true, .. });
+        let allocate = || Buffer::allocate(&self.device(), self.dtype(), shape.elements());
+        let mut pre = keeps_pre.then(allocate).transpose()?;
+        let residual = match options.then {
+            LinearThen::Add(residual) => Some(residual.contiguous()?),
+            _ => None,
+        };
+        let y = Tensor::build(&self.device(), self.dtype(), shape, |c| {
+            let then = match (options.then, &residual) {
+                (LinearThen::Gelu { form, .. }, _) => Then::Gelu { form, pre: pre.as_mut() },
+                (_, Some(residual)) => Then::Add { residual: (residual.buffer(), residual.layout().offset()) },
+                _ => Then::Store,
+            };
+            let bias = options.bias.map(|bias| (bias.buffer(), bias.layout().offset()));
+            multiply(c, Epilogue { bias, then })
+        })?;
+        Ok(LinearForward { y, pre: pre.map(|pre| Tensor::from_buffer(pre, shape)) })
     }
 }

@@ -1,6 +1,6 @@
 //! The product against a triple loop in f64, over sizes, strides, dtypes and epilogues.
 
-use crate::matmul::{MatmulParams, matmul};
+use crate::matmul::{Epilogue, Gelu, MatmulParams, Then, matmul};
 use crate::{Buffer, Device, Stored, bf16, f16};
 
 /// Small integers over eight, so that short sums are exact even in bf16.
@@ -51,8 +51,8 @@ fn check<S: Stored>(batch: usize, m: usize, n: usize, k: usize, tolerance: f64, 
             let params = params.with_batch(&[(batch, a_layout.batch_stride, b_layout.batch_stride)]).unwrap();
             let buffer = |values: &[S]| Buffer::from_slice(&Device::Cpu, values).unwrap();
             let (a_buffer, b_buffer, bias_buffer, mut c) = (buffer(&a), buffer(&b), buffer(&bias), buffer(&old));
-            let bias_input = with_bias.then_some((&bias_buffer, 0));
-            matmul((&a_buffer, a_layout.offset), (&b_buffer, b_layout.offset), bias_input, &mut c, &params).unwrap();
+            let epilogue = Epilogue { bias: with_bias.then_some((&bias_buffer, 0)), then: Then::Store };
+            matmul((&a_buffer, a_layout.offset), (&b_buffer, b_layout.offset), epilogue, &mut c, &params).unwrap();
             for (index, got) in c.to_vec::<S>().unwrap().into_iter().enumerate() {
                 let (item, row, col) = (index / (m * n), index / n % m, index % n);
                 let sum: f64 = (0..k)
@@ -92,6 +92,88 @@ fn scales_accumulates_and_adds_a_bias() {
     check::<i64>(2, 9, 20, 5, 0.0, (3.0, 2.0, true));
 }
 
+/// C of a product of this case with an epilogue, and the value before its GELU.
+fn finish<S: Stored>(params: &MatmulParams, last: Option<(Gelu, bool)>, adds: bool) -> [Vec<S>; 2] {
+    let (m, n, k) = (params.m as usize, params.n as usize, params.k as usize);
+    let len = params.batch() * m * n;
+    let buffer = |len: usize, seed: u64| Buffer::from_slice(&Device::Cpu, &values::<S>(len, seed)).unwrap();
+    let (a, b, bias, residual) =
+        (buffer(params.batch() * m * k, 1), buffer(n * k, 2), buffer(n, 4), buffer(len + 3, 5));
+    let (mut c, mut pre) = (buffer(len, 3), buffer(len, 3));
+    let then = match last {
+        Some((form, keeps_pre)) => Then::Gelu { form, pre: keeps_pre.then_some(&mut pre) },
+        None if adds => Then::Add { residual: (&residual, 3) },
+        None => Then::Store,
+    };
+    matmul((&a, 0), (&b, 0), Epilogue { bias: Some((&bias, 0)), then }, &mut c, params).unwrap();
+    [c.to_vec().unwrap(), pre.to_vec().unwrap()]
+}
+
+fn check_what_follows<S: Stored>(batch: usize, [m, n, k]: [usize; 3], beta: f64, epsilon: f64) {
+    let mut params = MatmulParams { beta, ..MatmulParams::new(m, n, k) };
+    // Columns of A lie closest, so that the batch cannot be one taller matrix.
+    params.a_strides = [1, m as i64];
+    let params = params.with_batch(&[(batch, (m * k) as i64, 0)]).unwrap();
+    let [plain, _] = finish::<S>(&params, None, false);
+    let residual = &values::<S>(plain.len() + 3, 5)[3..];
+    let [sum, _] = finish::<S>(&params, None, true);
+    for ((plain, residual), sum) in plain.iter().zip(residual).zip(&sum) {
+        let expected = plain.to_f64() + residual.to_f64();
+        assert!((sum.to_f64() - expected).abs() <= epsilon * expected.abs().max(1.0), "{sum:?} is not {expected}");
+    }
+    if !S::DTYPE.is_float() {
+        return;
+    }
+    for form in [Gelu::Exact, Gelu::Tanh] {
+        let [with, pre] = finish::<S>(&params, Some((form, true)), false);
+        let [without, _] = finish::<S>(&params, Some((form, false)), false);
+        assert!(pre == plain && with == without);
+        for (x, y) in plain.iter().zip(&with) {
+            let x = x.to_f64();
+            let inner = match form {
+                Gelu::Exact => crate::cpu::real::erf(x / 2f64.sqrt()),
+                Gelu::Tanh => ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh(),
+            };
+            let expected = x / 2.0 * (1.0 + inner);
+            assert!((y.to_f64() - expected).abs() <= 4.0 * epsilon * x.abs().max(1.0), "{y:?} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_gelu_or_a_residual_follows() {
+    // One product, many small ones, one of several threads, a matrix with a vector, panels of f16, nothing to sum.
+    for (batch, sizes) in
+        [(1, [5, 7, 3]), (9, [40, 33, 20]), (2, [170, 160, 170]), (1, [1, 700, 600]), (1, [300, 40, 9]), (2, [3, 4, 0])]
+    {
+        for beta in [0.0, 2.0] {
+            check_what_follows::<f32>(batch, sizes, beta, f64::from(f32::EPSILON));
+            check_what_follows::<f64>(batch, sizes, beta, f64::EPSILON);
+            check_what_follows::<f16>(batch, sizes, beta, 2f64.powi(-10));
+            check_what_follows::<bf16>(batch, sizes, beta, 2f64.powi(-7));
+            check_what_follows::<i32>(batch, sizes, beta, 0.0);
+        }
+    }
+}
+
+#[test]
+fn an_epilogue_that_does_not_fit_is_an_error() {
+    let x = Buffer::from_slice(&Device::Cpu, &[1.0f32; 6]).unwrap();
+    let [mut c, mut short] = [6, 5].map(|len| Buffer::allocate(&Device::Cpu, crate::DType::F32, len).unwrap());
+    let params = MatmulParams::new(2, 3, 2);
+    let message = |then, c: &mut Buffer| {
+        let operands = ((&x, 0), (&x, 0));
+        matmul(operands.0, operands.1, Epilogue { bias: None, then }, c, &params).unwrap_err().to_string()
+    };
+    let error = message(Then::Gelu { form: Gelu::Exact, pre: Some(&mut short) }, &mut c);
+    assert!(error.contains("the value before the GELU has 5 elements, expected 6, as C"), "{error}");
+    let error = message(Then::Add { residual: (&x, 1) }, &mut c);
+    assert!(error.contains("the residual has 5 elements, expected 6, as C"), "{error}");
+    let mut integers = Buffer::from_slice(&Device::Cpu, &[0i64; 6]).unwrap();
+    let error = message(Then::Gelu { form: Gelu::Exact, pre: None }, &mut integers);
+    assert!(error.contains("the GELU of i64 is not defined"), "{error}");
+}
+
 #[test]
 fn sums_over_nothing_are_zero_and_results_of_no_elements_are_fine() {
     for [batch, m, n, k] in [[2, 3, 4, 0], [2, 0, 4, 3], [2, 3, 0, 4], [0, 3, 4, 5], [1, 0, 0, 0]] {
@@ -100,7 +182,7 @@ fn sums_over_nothing_are_zero_and_results_of_no_elements_are_fine() {
         let a = Buffer::from_slice(&device, &vec![1.0f32; batch * m * k]).unwrap();
         let b = Buffer::from_slice(&device, &vec![1.0f32; batch * k * n]).unwrap();
         let mut c = Buffer::from_slice(&device, &vec![f32::NAN; batch * m * n]).unwrap();
-        matmul((&a, 0), (&b, 0), None, &mut c, &params).unwrap();
+        matmul((&a, 0), (&b, 0), Epilogue::default(), &mut c, &params).unwrap();
         assert!(c.to_vec::<f32>().unwrap().iter().all(|value| *value == k as f32));
     }
 }
@@ -116,7 +198,7 @@ fn many_products_and_large_ones_have_the_bits_of_one_thread() {
         params.b_strides = b_strides;
         let params = params.with_batch(&[(batch, (m * k) as i64, (n * k) as i64)]).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| matmul((&a, 0), (&b, 0), None, &mut c, &params)).unwrap();
+        pool.install(|| matmul((&a, 0), (&b, 0), Epilogue::default(), &mut c, &params)).unwrap();
         c.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     for [m, n, k, batch] in
@@ -134,5 +216,5 @@ fn many_products_and_large_ones_have_the_bits_of_one_thread() {
 fn strides_that_leave_the_buffer_are_an_error() {
     let x = Buffer::from_slice(&Device::Cpu, &[1.0f32; 5]).unwrap();
     let mut c = Buffer::allocate(&Device::Cpu, crate::DType::F32, 4).unwrap();
-    assert!(matmul((&x, 0), (&x, 2), None, &mut c, &MatmulParams::new(2, 2, 2)).is_err());
+    assert!(matmul((&x, 0), (&x, 2), Epilogue::default(), &mut c, &MatmulParams::new(2, 2, 2)).is_err());
 }
