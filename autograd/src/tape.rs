@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chainrule_tensor::{DType, Error, ErrorKind, Result, Rng, Shape, Tensor};
+use chainrule_tensor::{DType, Error, ErrorKind, Precision, Result, Rng, Shape, Tensor};
 
 use crate::{ParamId, Pull, Var};
 
@@ -32,6 +32,7 @@ struct Inner {
     id: u64,
     rng: Option<Mutex<Rng>>,
     autocast: Option<DType>,
+    precision: Precision,
     graph: Mutex<Graph>,
 }
 
@@ -94,29 +95,47 @@ impl Tape {
     /// An empty tape for evaluation mode and full precision: dropout is the identity.
     #[expect(clippy::new_without_default, reason = "two tapes are never interchangeable, so none is the default")]
     pub fn new() -> Tape {
-        Tape::with(None, None)
+        Tape::with(None, None, Precision::Full)
     }
 
     /// An empty tape in training mode; dropout draws from `rng`.
     pub fn training(rng: Rng) -> Tape {
-        Tape::with(Some(rng), None)
+        Tape::with(Some(rng), None, Precision::Full)
     }
 
-    fn with(rng: Option<Rng>, autocast: Option<DType>) -> Tape {
+    fn with(rng: Option<Rng>, autocast: Option<DType>, precision: Precision) -> Tape {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Tape(Arc::new(Inner { id, rng: rng.map(Mutex::new), autocast, graph: Mutex::default() }))
+        Tape(Arc::new(Inner { id, rng: rng.map(Mutex::new), autocast, precision, graph: Mutex::default() }))
     }
 
     /// An empty tape of the same mode on which matmuls, linear layers and attention compute in `dtype` (f16 or bf16),
     /// with f32 accumulation, while everything else keeps the dtype of its inputs.
     pub fn autocast(self, dtype: DType) -> Tape {
-        Tape::with(self.rng_state(), Some(dtype))
+        Tape::with(self.rng_state(), Some(dtype), self.0.precision)
+    }
+
+    /// An empty tape of the same mode on which matmuls and linear layers of f32, and their gradients, may round operands to
+    /// tf32 ([`Precision::Tf32`]), with f32 accumulation: about three decimal digits of each operand remain. It is a
+    /// permission that tensor cores make use of; the host multiplies in f32 all the same.
+    ///
+    /// ```
+    /// # use chainrule_autograd::Tape;
+    /// # use chainrule_tensor::{DType, Device, Tensor};
+    /// let tape = Tape::new().allow_tf32();
+    /// let x = tape.leaf(Tensor::ones([4, 4], DType::F32, &Device::Cpu)?);
+    /// assert_eq!(x.matmul(&x)?.sum(.., false)?.item::<f32>()?, 64.0);
+    /// # Ok::<(), chainrule_tensor::Error>(())
+    /// ```
+    ///
+    /// Source: `torch.backends.cuda.matmul.allow_tf32`, which is one switch for the whole process.
+    pub fn allow_tf32(self) -> Tape {
+        Tape::with(self.rng_state(), self.0.autocast, Precision::Tf32)
     }
 
     /// An empty tape of the same mode and precision, whose random stream starts where this one's now is.
     pub(crate) fn sibling(&self) -> Tape {
-        Tape::with(self.rng_state(), self.0.autocast)
+        Tape::with(self.rng_state(), self.0.autocast, self.0.precision)
     }
 
     pub(crate) fn rng_state(&self) -> Option<Rng> {
@@ -131,6 +150,11 @@ impl Tape {
     /// The precision that matmuls compute in, if it is not that of their inputs.
     pub fn autocast_dtype(&self) -> Option<DType> {
         self.0.autocast
+    }
+
+    /// How precisely matmuls multiply f32.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// Runs `draw` with the tape's random stream; `None` in evaluation mode.

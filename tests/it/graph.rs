@@ -1,7 +1,9 @@
 //! Properties of the tape that no single op's samples show: what is tracked, cut, shared and repeated.
 
 use chainrule::prelude::*;
-use chainrule::{Cut, DType, checkpoint, grad, hessian_vector_product, jacobian};
+use chainrule::{Cut, DType, Gelu, Precision, checkpoint, grad, hessian_vector_product, jacobian};
+
+use crate::devices::devices;
 
 fn tensor(values: &[f64]) -> Tensor {
     Tensor::from_slice(values, [values.len()], &Device::Cpu).unwrap()
@@ -191,6 +193,59 @@ fn autocast_computes_products_in_half_precision_and_gives_gradients_in_full() {
     assert_eq!(y.dtype(), DType::BF16);
     let grads = y.to_dtype(DType::F32).unwrap().sum(.., false).unwrap().backward().unwrap();
     assert_eq!(grads.get(&w).unwrap().dtype(), DType::F32);
+}
+
+#[test]
+fn autocast_adds_a_product_in_half_precision_to_a_residual_in_full() {
+    let run = |tape: &Tape, dtype: DType| {
+        let mut rng = Rng::seed(12);
+        let mut random = |shape: [usize; 2]| Tensor::randn(shape, DType::F32, &Device::Cpu, &mut rng).unwrap();
+        let [x, w] = [random([3, 8]), random([4, 8])].map(|x| tape.leaf(x));
+        let residual = tape.leaf(random([3, 4]).to_dtype(dtype).unwrap());
+        let y = x.linear_add(&w, None, &residual).unwrap();
+        let composed = x.linear(&w, None).unwrap().add(&residual).unwrap();
+        let grads = y.to_dtype(DType::F32).unwrap().square().unwrap().sum(.., false).unwrap().backward().unwrap();
+        assert_eq!(grads.get(&residual).unwrap().dtype(), dtype);
+        (y.dtype(), y.to_f64_vec().unwrap(), composed.to_f64_vec().unwrap())
+    };
+    let (dtype, fused, composed) = run(&Tape::new().autocast(DType::BF16), DType::F32);
+    assert!(dtype == DType::F32 && fused == composed);
+    let (dtype, fused, composed) = run(&Tape::new().autocast(DType::BF16), DType::BF16);
+    assert_eq!(dtype, DType::BF16);
+    // One rounding to eight bits instead of two.
+    assert!(fused.iter().zip(&composed).all(|(a, b)| (a - b).abs() <= 2f64.powi(-7) * (1.0 + b.abs())));
+}
+
+/// `y`, `dx` and `dw` of a layer whose gradients are products too, in f32 on a device.
+fn layer_on(tape: Tape, device: &Device) -> [Vec<f64>; 3] {
+    let mut rng = Rng::seed(13);
+    let mut random = |shape: [usize; 2]| tape.leaf(Tensor::randn(shape, DType::F32, device, &mut rng).unwrap());
+    let (x, w) = (random([32, 48]), random([40, 48]));
+    let y = x.linear_gelu(&w, None, Gelu::Exact).unwrap().matmul(&w).unwrap();
+    let values_of_y = y.to_f64_vec().unwrap();
+    let grads = y.square().unwrap().sum(.., false).unwrap().backward().unwrap();
+    [values_of_y, values(grads.get(&x).unwrap()), values(grads.get(&w).unwrap())]
+}
+
+#[test]
+fn tf32_is_for_tapes_that_allow_it_and_reaches_the_gradients() {
+    let host = layer_on(Tape::new(), &Device::Cpu);
+    assert_eq!(layer_on(Tape::new().allow_tf32(), &Device::Cpu), host);
+    assert_eq!(Tape::training(Rng::seed(1)).allow_tf32().autocast(DType::BF16).precision(), Precision::Tf32);
+    for device in devices() {
+        let (full, reduced) = (layer_on(Tape::new(), &device), layer_on(Tape::new().allow_tf32(), &device));
+        for ((host, full), reduced) in host.iter().zip(&full).zip(&reduced) {
+            let largest = host.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+            let distance = |got: &[f64]| {
+                let far = host.iter().zip(got).map(|(a, b)| (a - b).abs());
+                far.fold(0f64, f64::max) / largest
+            };
+            // Sums of some fifty products, three products deep: f32 keeps about six digits, tf32 three.
+            assert!(distance(full) < 1e-5, "{device}: {}", distance(full));
+            let off = distance(reduced);
+            assert!(off > 1e-5 && off < 1e-2, "{device}: {off}");
+        }
+    }
 }
 
 #[test]

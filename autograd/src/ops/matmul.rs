@@ -1,15 +1,16 @@
 //! Matrix products. Their gradients are matrix products too, so derivatives of every order follow.
 
-use chainrule_tensor::{DType, Result, Shape};
+use chainrule_tensor::{DType, Precision, Result, Shape};
 
-use crate::record::{record, record_all};
-use crate::{Pull, Var};
+use crate::record::record;
+use crate::{Pull, Tape, Var};
 
 impl Var {
     /// The matrix product over the last two dims; see [`chainrule_tensor::Tensor::matmul`].
     ///
     /// Gradient: `dy b^T` and `a^T dy`, summed over the dims along which an operand was broadcast; those sums are part
-    /// of one larger product and take no memory of their own. Computes in the tape's autocast dtype, if it has one.
+    /// of one larger product and take no memory of their own. Computes in the tape's autocast dtype, if it has one, and
+    /// with the tape's [`precision`](Tape::precision).
     ///
     /// ```
     /// # use chainrule_autograd::value_and_grad;
@@ -23,46 +24,7 @@ impl Var {
     #[track_caller]
     pub fn matmul(&self, other: &Var) -> Result<Var> {
         let inputs = autocast(&[self, other])?;
-        product("matmul", &inputs[0], &inputs[1])
-    }
-
-    /// `x weight^T + bias` with weight `[out, in]` and bias `[out]`; see [`chainrule_tensor::Tensor::linear`].
-    ///
-    /// Gradient: `dx = dy weight`, `dweight = dy^T x` and `dbias = sum of dy`, over all leading dims. Computes in the
-    /// tape's autocast dtype, if it has one.
-    ///
-    /// ```
-    /// # use chainrule_autograd::value_and_grad;
-    /// # use chainrule_tensor::{Device, Tensor};
-    /// let [x, weight] = [Tensor::new([1.0f64, 2.0], &Device::Cpu)?, Tensor::new([[3.0f64, 4.0]], &Device::Cpu)?];
-    /// let bias = Tensor::new([5.0f64], &Device::Cpu)?;
-    /// let (y, grads) = value_and_grad(|v| v[0].linear(&v[1], Some(&v[2]))?.sum(.., false), &[x, weight, bias])?;
-    /// assert_eq!((y.item::<f64>()?, grads[2].to_vec::<f64>()?), (16.0, vec![1.0]));
-    /// assert_eq!((grads[0].to_vec::<f64>()?, grads[1].to_vec::<f64>()?), (vec![3.0, 4.0], vec![1.0, 2.0]));
-    /// # Ok::<(), chainrule_tensor::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
-        let inputs = autocast(&[&[self, weight][..], bias.as_slice()].concat())?;
-        let inputs: Vec<&Var> = inputs.iter().collect();
-        let (saved_x, saved_weight) = (inputs[0].save(), inputs[1].save());
-        let rule = move |pull: &Pull<'_>| {
-            let (dy, x, weight) = (pull.dy()?, pull.var(&saved_x), pull.var(&saved_weight));
-            let [outputs, inputs] = weight.dims()?;
-            let rows = x.shape()[..x.rank() - 1].iter().product();
-            let mut grads = vec![
-                pull.when(0, || product("matmul", dy, &weight))?,
-                pull.when(1, || {
-                    let (dy, x) = (dy.reshape([rows, outputs])?, x.reshape([rows, inputs])?);
-                    product("matmul", &dy.transpose(0, 1)?, &x)
-                })?,
-            ];
-            if pull.wants.len() > 2 {
-                grads.push(pull.when(2, || dy.reshape([rows, outputs])?.sum(0, false))?);
-            }
-            Ok(grads)
-        };
-        record_all("linear", &inputs, |x| x[0].linear(x[1], x.get(2).copied()), rule)
+        product("matmul", &inputs[0], &inputs[1], precision(&[self, other]))
     }
 
     /// `sum over i of a[i] b[i]` of two 1-d variables; see [`chainrule_tensor::Tensor::dot`].
@@ -106,8 +68,8 @@ impl Var {
         let rule = move |pull: &Pull<'_>| {
             let dy = pull.dy()?;
             Ok([
-                pull.when(0, || product("matmul", dy, &pull.var(&b)))?,
-                pull.when(1, || product("matmul", &pull.var(&a), dy))?,
+                pull.when(0, || product("matmul", dy, &pull.var(&b), Precision::Full))?,
+                pull.when(1, || product("matmul", &pull.var(&a), dy, Precision::Full))?,
             ])
         };
         record("outer", [self, other], |[a, b]| a.outer(b), rule)
@@ -127,8 +89,14 @@ pub(crate) fn autocast(inputs: &[&Var]) -> Result<Vec<Var>> {
     inputs.iter().map(cast).collect()
 }
 
+/// How precisely the tape that the variables are on multiplies f32.
+pub(crate) fn precision(inputs: &[&Var]) -> Precision {
+    inputs.iter().find_map(|x| x.tape()).map_or(Precision::Full, Tape::precision)
+}
+
+/// The matrix product, and its gradients, in the precision given: a backward pass that is not recorded has no tape to ask.
 #[track_caller]
-fn product(op: &'static str, a: &Var, b: &Var) -> Result<Var> {
+pub(super) fn product(op: &'static str, a: &Var, b: &Var, precision: Precision) -> Result<Var> {
     let saved = (a.save(), b.save());
     let rule = move |pull: &Pull<'_>| {
         let (a, b) = (pull.var(&saved.0), pull.var(&saved.1));
@@ -143,16 +111,16 @@ fn product(op: &'static str, a: &Var, b: &Var) -> Result<Var> {
             pull.when(0, || {
                 let summed = broadcast_dims(&a, &batch);
                 let (dy, b) = (fold_into_last(&dy, &summed, -1)?, fold_into_last(&b, &summed, -1)?);
-                product("matmul", &dy, &b.transpose(-2, -1)?)?.reshape(shape_a)
+                product("matmul", &dy, &b.transpose(-2, -1)?, precision)?.reshape(shape_a)
             })?,
             pull.when(1, || {
                 let summed = broadcast_dims(&b, &batch);
                 let (a, dy) = (fold_into_last(&a, &summed, -2)?, fold_into_last(&dy, &summed, -2)?);
-                product("matmul", &a.transpose(-2, -1)?, &dy)?.reshape(shape_b)
+                product("matmul", &a.transpose(-2, -1)?, &dy, precision)?.reshape(shape_b)
             })?,
         ])
     };
-    record(op, [a, b], |[a, b]| a.matmul(b), rule)
+    record(op, [a, b], |[a, b]| a.matmul_with(b, precision), rule)
 }
 
 fn leading(x: &Var) -> Result<Shape> {

@@ -17,6 +17,9 @@ mod index;
 #[cfg(feature = "samples")]
 mod index_samples;
 mod joining;
+mod linear;
+#[cfg(feature = "samples")]
+mod linear_samples;
 mod loss;
 #[cfg(feature = "samples")]
 mod loss_samples;
@@ -55,6 +58,7 @@ pub(crate) fn samples() -> chainrule_tensor::Result<Vec<crate::samples::Sample>>
         einsum::samples,
         rope::samples,
         matmul_samples::samples,
+        linear_samples::samples,
         attention_samples::samples,
         softmax::samples,
         norm_samples::samples,
@@ -77,6 +81,7 @@ pub(crate) fn error_samples() -> chainrule_tensor::Result<Vec<crate::samples::Er
         einsum::error_samples,
         rope::error_samples,
         matmul_samples::error_samples,
+        linear_samples::error_samples,
         attention_samples::error_samples,
         softmax::error_samples,
         norm_samples::error_samples,

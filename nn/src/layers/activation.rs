@@ -1,7 +1,7 @@
 //! Activation functions by name.
 
 use chainrule_autograd::Var;
-use chainrule_tensor::Result;
+use chainrule_tensor::{Gelu, Result};
 use serde::{Deserialize, Serialize};
 
 /// An elementwise function between layers.
@@ -37,6 +37,15 @@ impl Activation {
             Activation::Silu => x.silu(),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => x.sigmoid(),
+        }
+    }
+
+    /// The form of GELU that this is, if it is one: a linear layer computes it in the same pass.
+    pub fn gelu(&self) -> Option<Gelu> {
+        match self {
+            Activation::Gelu => Some(Gelu::Exact),
+            Activation::GeluTanh => Some(Gelu::Tanh),
+            _ => None,
         }
     }
 }

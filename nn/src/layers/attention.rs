@@ -158,8 +158,16 @@ impl MultiHeadAttention {
     /// Shapes that do not fit.
     #[track_caller]
     pub fn forward(&self, x: &Var, attend: &Attend<'_>) -> Result<Var> {
-        let [q, k, v] = self.project_self(x)?;
-        self.attend(&q, &k, &v, attend)
+        self.finish(&self.attend_self(x, attend)?, None)
+    }
+
+    /// `residual + forward(x)`, in fewer passes: `x, residual [B, T, C] -> [B, T, C]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    #[track_caller]
+    pub fn forward_add(&self, x: &Var, attend: &Attend<'_>, residual: &Var) -> Result<Var> {
+        self.finish(&self.attend_self(x, attend)?, Some(residual))
     }
 
     /// Attention of a sequence to another: `x [B, T, C], memory [B, S, C] -> [B, T, C]`.
@@ -173,7 +181,7 @@ impl MultiHeadAttention {
         let packed = self.project(memory, q_rows, 2 * kv_rows)?;
         let k = self.split(&packed.narrow(-1, 0, kv_rows)?, self.config.kv_heads)?;
         let v = self.split(&packed.narrow(-1, kv_rows, kv_rows)?, self.config.kv_heads)?;
-        self.attend(&q, &k, &v, attend)
+        self.finish(&self.attend(&q, &k, &v, attend)?, None)
     }
 
     /// Causal self-attention of new tokens to those in the cache and to themselves, for generation. No gradient flows
@@ -183,12 +191,33 @@ impl MultiHeadAttention {
     /// Shapes that do not fit.
     #[track_caller]
     pub fn forward_cached(&self, x: &Var, cache: &mut KvCache) -> Result<Var> {
+        self.finish(&self.attend_cached(x, cache)?, None)
+    }
+
+    /// `residual + forward_cached(x)`, in fewer passes.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    #[track_caller]
+    pub fn forward_cached_add(&self, x: &Var, cache: &mut KvCache, residual: &Var) -> Result<Var> {
+        self.finish(&self.attend_cached(x, cache)?, Some(residual))
+    }
+
+    /// What [`MultiHeadAttention::forward`] does before the output projection.
+    #[track_caller]
+    fn attend_self(&self, x: &Var, attend: &Attend<'_>) -> Result<Var> {
+        let [q, k, v] = self.project_self(x)?;
+        self.attend(&q, &k, &v, attend)
+    }
+
+    /// What [`MultiHeadAttention::forward_cached`] does before the output projection.
+    #[track_caller]
+    fn attend_cached(&self, x: &Var, cache: &mut KvCache) -> Result<Var> {
         let [q, k, v] = self.project_self(x)?;
         // With older keys before them, the new queries see further: the last query is aligned with the last key.
         let causal_offset = Some(cache.len() as isize);
         let (k, v) = cache.append(&k, &v)?;
-        let options = Attention { is_causal: true, causal_offset, ..Attention::default() };
-        self.finish(&q.attention(&k, &v, &options)?)
+        q.attention(&k, &v, &Attention { is_causal: true, causal_offset, ..Attention::default() })
     }
 
     /// `x` through some rows of the packed projection.
@@ -221,14 +250,18 @@ impl MultiHeadAttention {
     #[track_caller]
     fn attend(&self, q: &Var, k: &Var, v: &Var, attend: &Attend<'_>) -> Result<Var> {
         let (is_causal, mask, dropout) = (attend.is_causal, attend.merged()?, self.config.dropout);
-        self.finish(&q.attention(k, v, &Attention { is_causal, mask, dropout, ..Attention::default() })?)
+        q.attention(k, v, &Attention { is_causal, mask, dropout, ..Attention::default() })
     }
 
-    /// The heads side by side, through the output projection: `[B, H, T, D] -> [B, T, C]`.
+    /// The heads side by side, through the output projection, and added to a residual if there is one:
+    /// `[B, H, T, D] -> [B, T, C]`.
     #[track_caller]
-    fn finish(&self, y: &Var) -> Result<Var> {
+    fn finish(&self, y: &Var, residual: Option<&Var>) -> Result<Var> {
         let [batch, _, len, _] = y.dims()?;
         let y = y.transpose(1, 2)?.reshape([batch, len, self.config.width])?;
-        self.dropout.forward(&self.out_proj.forward(&y)?)
+        match residual {
+            Some(residual) => self.out_proj.forward_add(&y, &self.dropout, residual),
+            None => self.dropout.forward(&self.out_proj.forward(&y)?),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Dropout as a layer.
 
-use chainrule_autograd::Var;
+use chainrule_autograd::{Tape, Var};
 use chainrule_tensor::{Error, Result};
 
 use crate::Module;
@@ -33,5 +33,10 @@ impl Dropout {
     #[track_caller]
     pub fn forward(&self, x: &Var) -> Result<Var> {
         if self.p == 0.0 { Ok(x.clone()) } else { x.dropout(self.p) }
+    }
+
+    /// Whether anything may be dropped of what is computed from `x`, which is on a training tape then.
+    pub(super) fn drops(&self, x: &Var) -> bool {
+        self.p != 0.0 && x.tape().is_some_and(Tape::is_training)
     }
 }

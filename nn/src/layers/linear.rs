@@ -3,7 +3,7 @@
 use chainrule_autograd::{Param, Var};
 use chainrule_tensor::{Result, Rng};
 
-use crate::{Module, init};
+use crate::{Activation, Dropout, Module, init};
 
 /// `y = x Wᵀ + b` over the last dim: `[..., in] -> [..., out]`.
 ///
@@ -68,5 +68,29 @@ impl Linear {
     #[track_caller]
     pub fn forward(&self, x: &Var) -> Result<Var> {
         x.linear(&self.weight, self.bias.as_deref())
+    }
+
+    /// `activation(x Wᵀ + b)`, in one pass on a GPU where the activation is a GELU: `[..., in] -> [..., out]`.
+    ///
+    /// # Errors
+    /// A last dim other than `in`.
+    #[track_caller]
+    pub fn forward_activated(&self, x: &Var, activation: Activation) -> Result<Var> {
+        match activation.gelu() {
+            Some(form) => x.linear_gelu(&self.weight, self.bias.as_deref(), form),
+            None => activation.forward(&self.forward(x)?),
+        }
+    }
+
+    /// `residual + dropout(x Wᵀ + b)`, in one pass where nothing is dropped: `[..., in] -> [..., out]`.
+    ///
+    /// # Errors
+    /// A last dim other than `in`, a residual of another shape than the result.
+    #[track_caller]
+    pub fn forward_add(&self, x: &Var, dropout: &Dropout, residual: &Var) -> Result<Var> {
+        if dropout.drops(x) {
+            return residual.add(dropout.forward(&self.forward(x)?)?);
+        }
+        x.linear_add(&self.weight, self.bias.as_deref(), residual)
     }
 }

@@ -35,7 +35,17 @@ impl Mlp {
     /// A last dim other than `width`.
     #[track_caller]
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        let hidden = self.activation.forward(&self.c_fc.forward(x)?)?;
+        let hidden = self.c_fc.forward_activated(x, self.activation)?;
         self.dropout.forward(&self.c_proj.forward(&hidden)?)
+    }
+
+    /// `residual + forward(x)`, in fewer passes: `[..., width] -> [..., width]`.
+    ///
+    /// # Errors
+    /// A last dim other than `width`, a residual of another shape than `x`.
+    #[track_caller]
+    pub fn forward_add(&self, x: &Var, residual: &Var) -> Result<Var> {
+        let hidden = self.c_fc.forward_activated(x, self.activation)?;
+        self.c_proj.forward_add(&hidden, &self.dropout, residual)
     }
 }

@@ -42,8 +42,8 @@ impl TransformerBlock {
     /// Shapes that do not fit.
     #[track_caller]
     pub fn forward(&self, x: &Var, attend: &Attend<'_>) -> Result<Var> {
-        let x = x.add(&self.attn.forward(&self.ln_1.forward(x)?, attend)?)?;
-        x.add(&self.mlp.forward(&self.ln_2.forward(&x)?)?)
+        let x = self.attn.forward_add(&self.ln_1.forward(x)?, attend, x)?;
+        self.mlp.forward_add(&self.ln_2.forward(&x)?, &x)
     }
 
     /// As [`TransformerBlock::forward`], causal, for the tokens after those in the cache.
@@ -52,7 +52,7 @@ impl TransformerBlock {
     /// Shapes that do not fit.
     #[track_caller]
     pub fn forward_cached(&self, x: &Var, cache: &mut KvCache) -> Result<Var> {
-        let x = x.add(&self.attn.forward_cached(&self.ln_1.forward(x)?, cache)?)?;
-        x.add(&self.mlp.forward(&self.ln_2.forward(&x)?)?)
+        let x = self.attn.forward_cached_add(&self.ln_1.forward(x)?, cache, x)?;
+        self.mlp.forward_add(&self.ln_2.forward(&x)?, &x)
     }
 }
