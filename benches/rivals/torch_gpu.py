@@ -33,8 +33,11 @@ def gpt_shapes(s):
     return shapes + [(width,), (width,)]
 
 
+PRODUCTS = ("matmul", "matmul_tf32", "linear", "linear_gelu", "linear_add")
+
+
 def flops(op, s):
-    if op in ("matmul", "linear"):
+    if op in PRODUCTS:
         return 2.0 * s["m"] * s["n"] * s["k"]
     if op.startswith("attention"):
         forward = 4.0 * s["batch"] * s["heads"] * s["len"] ** 2 * s["dim"] / (2 if s["causal"] else 1)
@@ -47,8 +50,9 @@ def min_bytes(op, s, dtype):
     size = dtype.itemsize
     if op == "copy":
         return 2.0 * s["elements"] * size
-    if op in ("matmul", "linear"):
-        return float(s["m"] * s["k"] + s["k"] * s["n"] + s["m"] * s["n"]) * size
+    if op in PRODUCTS:
+        results = 2 if op in ("linear_gelu", "linear_add") else 1  # A GELU keeps its operand, a residual is read.
+        return float(s["m"] * s["k"] + s["k"] * s["n"] + results * s["m"] * s["n"]) * size
     if op.startswith("attention"):
         return (8.0 if op.endswith("backward") else 4.0) * s["batch"] * s["heads"] * s["len"] * s["dim"] * size
     if op == "cross_entropy":
@@ -118,10 +122,13 @@ class Bench:
     def inputs(self, op, s):
         if op == "copy":
             return (self.normal(s["elements"]),)
-        if op == "matmul":
+        if op in ("matmul", "matmul_tf32"):
             return self.normal(s["m"], s["k"]), self.normal(s["k"], s["n"])
-        if op == "linear":
-            return self.normal(s["m"], s["k"]), self.normal(s["n"], s["k"]), self.normal(s["n"])
+        if op.startswith("linear"):
+            # As in training, what a backward pass needs is kept: the inputs are tracked.
+            grad = op == "linear_gelu"
+            shapes = [(s["m"], s["k"]), (s["n"], s["k"]), (s["n"],)] + [(s["m"], s["n"])] * (op == "linear_add")
+            return tuple(self.normal(*shape, grad=grad) for shape in shapes)
         grad = op.endswith("backward")
         if op.startswith("attention"):
             shape = (s["batch"], s["heads"], s["len"], s["dim"])
@@ -145,6 +152,13 @@ class Bench:
         plain = {"copy": torch.clone, "matmul": torch.matmul, "linear": F.linear}
         if op in plain:
             return [("torch", contextlib.nullcontext, lambda *x: lambda: plain[op](*x))]
+        if op == "matmul_tf32":
+            return [("torch tf32", allowed_tf32, lambda *x: lambda: torch.matmul(*x))]
+        call = lambda function: lambda *inputs: lambda: function(*inputs)
+        if op == "linear_gelu":
+            return self.eager_and_compiled(lambda *x: F.gelu(F.linear(*x), approximate="tanh"), call)
+        if op == "linear_add":
+            return self.eager_and_compiled(lambda x, weight, bias, residual: residual + F.linear(x, weight, bias), call)
         if op == "adamw":
             options = dict(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
             return [("torch fused", contextlib.nullcontext, lambda params: torch.optim.AdamW(params, **options).step)]
@@ -186,6 +200,16 @@ class Bench:
         if self.on_gpu:
             torch.cuda.empty_cache()
         return rows
+
+
+@contextlib.contextmanager
+def allowed_tf32():
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def size_of(inputs):
@@ -252,7 +276,7 @@ def cases(scale, prefixes):
 
 def run(bench, args):
     def rows_of(op, sizes):
-        name = "f32" if op == "adamw" else args.dtype
+        name = "f32" if op in ("adamw", "matmul_tf32") else args.dtype
         s, dtype = sizes_of(sizes), DTYPES[name]
         about = {"op": op, "case": " ".join(sizes), "dtype": name}
         about |= {"flops": flops(op, s), "bytes": min_bytes(op, s, dtype)}

@@ -7,7 +7,7 @@ const LIST: &str = include_str!("../../rivals/cases.txt");
 
 /// How work is counted; the rivals count it in the same way.
 pub(crate) const CONVENTIONS: &str = "\
-FLOPs: matmul and linear 2 M N K; attention forward 4 B H T^2 D, half of it where causal, backward 2.5 times that.
+FLOPs: matmul and linear layers 2 M N K; attention forward 4 B H T^2 D, half of it where causal, backward 2.5 times that.
 Bytes: every input once and every result once, whatever an implementation moves; AdamW reads f32 parameters, gradients
 and two states and writes all but the gradients. Cross-entropy is the loss and the gradient of the logits together.";
 
@@ -71,15 +71,18 @@ impl Case {
         Ok(sizes)
     }
 
-    /// The dtype that the case runs in where `asked` is asked for: AdamW is measured as training uses it, in f32.
+    /// The dtype that the case runs in where `asked` is asked for: AdamW is measured as training uses it, in f32, and
+    /// tf32 is how f32 is multiplied.
     pub(crate) fn dtype(&self, asked: DType) -> DType {
-        if self.op == "adamw" { DType::F32 } else { asked }
+        if matches!(self.op, "adamw" | "matmul_tf32") { DType::F32 } else { asked }
     }
 
     /// The floating-point operations of a call, 0 for ops that memory bounds.
     pub(crate) fn flops(&self) -> Result<f64> {
         Ok(match self.op {
-            "matmul" | "linear" => 2.0 * product(self.sizes(["m", "n", "k"])?),
+            "matmul" | "matmul_tf32" | "linear" | "linear_gelu" | "linear_add" => {
+                2.0 * product(self.sizes(["m", "n", "k"])?)
+            }
             "attention_forward" | "attention_backward" => {
                 let [len, causal] = self.sizes(["len", "causal"])?;
                 let full = 4.0 * product(self.sizes(["batch", "heads", "len", "dim"])?) * len as f64;
@@ -96,9 +99,11 @@ impl Case {
         let rows = || Ok::<f64, Error>(product(self.sizes(["rows", "cols"])?));
         let elements = match self.op {
             "copy" => 2.0 * self.size("elements")? as f64,
-            "matmul" | "linear" => {
+            "matmul" | "matmul_tf32" | "linear" | "linear_gelu" | "linear_add" => {
                 let [m, n, k] = self.sizes(["m", "n", "k"])?.map(|size| size as f64);
-                m * k + k * n + m * n
+                // A GELU writes its operand too, for the backward pass; a residual is read.
+                let results = if matches!(self.op, "linear_gelu" | "linear_add") { 2.0 } else { 1.0 };
+                m * k + k * n + results * m * n
             }
             // q, k, v and o; backward reads these and dy, and writes dq, dk and dv.
             "attention_forward" => 4.0 * product(self.sizes(["batch", "heads", "len", "dim"])?),

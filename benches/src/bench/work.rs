@@ -1,7 +1,10 @@
 //! The calls of a case: its inputs, random normal data on the device, and the op on them as a user writes it.
 
 use chainrule::updates::{AdamWParams, AdamWSlot, adamw_step, state_like};
-use chainrule::{AttentionOptions, CrossEntropy, DType, Device, Error, Result, Rng, Tensor};
+use chainrule::{
+    AttentionOptions, CrossEntropy, DType, Device, Error, Gelu, LinearOptions, LinearThen, Precision, Result, Rng,
+    Tensor,
+};
 
 use super::case::{Case, Scale};
 use super::measure::Call;
@@ -48,11 +51,12 @@ impl Inputs<'_> {
                 let (a, b) = (self.normal([m, k])?, self.normal([k, n])?);
                 Ok(Box::new(move || a.matmul(&b).map(drop)))
             }
-            "linear" => {
+            "matmul_tf32" => {
                 let [m, n, k] = case.sizes(["m", "n", "k"])?;
-                let (x, weight, bias) = (self.normal([m, k])?, self.normal([n, k])?, self.normal([n])?);
-                Ok(Box::new(move || x.linear(&weight, Some(&bias)).map(drop)))
+                let (a, b) = (self.normal([m, k])?, self.normal([k, n])?);
+                Ok(Box::new(move || a.matmul_with(&b, Precision::Tf32).map(drop)))
             }
+            "linear" | "linear_gelu" | "linear_add" => self.linear(case),
             "attention_forward" | "attention_backward" => self.attention(case),
             "layer_norm_forward" | "layer_norm_backward" => self.layer_norm(case),
             "softmax_forward" => {
@@ -67,6 +71,24 @@ impl Inputs<'_> {
             "cross_entropy" => self.cross_entropy(case),
             "adamw" => self.adamw(case),
             op => Err(Error::argument("bench", format!("nobody has written what a call of {op} is"))),
+        }
+    }
+
+    fn linear(&mut self, case: &Case) -> Result<Call> {
+        let [m, n, k] = case.sizes(["m", "n", "k"])?;
+        let (x, weight, bias) = (self.normal([m, k])?, self.normal([n, k])?, self.normal([n])?);
+        match case.op {
+            "linear_gelu" => Ok(Box::new(move || {
+                // As on a tape, where the backward pass wants what the GELU is taken of.
+                let then = LinearThen::Gelu { form: Gelu::Tanh, keeps_pre: true };
+                let options = LinearOptions { bias: Some(&bias), then, ..LinearOptions::default() };
+                x.linear_forward(&weight, &options).map(drop)
+            })),
+            "linear_add" => {
+                let residual = self.normal([m, n])?;
+                Ok(Box::new(move || x.linear_add(&weight, Some(&bias), &residual).map(drop)))
+            }
+            _ => Ok(Box::new(move || x.linear(&weight, Some(&bias)).map(drop))),
         }
     }
 
