@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// The device: cpu, cuda:0, cuda-emu. Default: what CHAINRULE_DEVICE names, else the host.
     #[arg(long)]
     device: Option<String>,
-    /// Only ops whose names start with this: softmax.
+    /// Only ops whose names start with this: softmax. Samples that are made for measuring are skipped.
     #[arg(default_value = "")]
     op: String,
     /// Print every case, not only those that fail.
@@ -23,8 +23,26 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let device = crate::device(options.device.as_deref())?;
     let (passed, failed, skipped) = check(&device, &options.op, options.verbose)?;
-    println!("{passed} passed, {failed} failed, {skipped} skipped on {device}");
+    println!("{passed} passed, {failed} failed, {skipped} skipped on {device}{}", order(&device));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The order in which the emulator runs threads and blocks, where it is not that of their numbers.
+fn order(device: &Device) -> String {
+    match std::env::var("CHAINRULE_EMU_SEED") {
+        Ok(seed) if device.to_string() == "cuda-emu" && !seed.is_empty() => format!(", CHAINRULE_EMU_SEED={seed}"),
+        _ => String::new(),
+    }
+}
+
+/// The ops whose names start as `op` does, for an op that does not exist.
+fn alike(op: &str) -> Result<String> {
+    let mut names: Vec<&str> = samples::all()?.iter().map(|sample| sample.op).collect();
+    let common = |name: &str| name.chars().zip(op.chars()).take_while(|(a, b)| a == b).count();
+    let most = names.iter().map(|name| common(name)).max().unwrap_or(0);
+    names.retain(|name| common(name) == most);
+    names.dedup();
+    Ok(names.join(", "))
 }
 
 /// Checks all samples whose op starts with `op`; gives how many passed, failed, and were left out because they are
@@ -40,7 +58,7 @@ pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, 
         }
         Err(error) => {
             failed += 1;
-            println!("FAILED  {name}: {error}");
+            println!("FAILED  {name}: {error}{}", order(device));
         }
     };
     for sample in samples::all()?.iter().filter(|sample| sample.op.starts_with(op)) {
@@ -57,7 +75,7 @@ pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, 
     }
     // A misspelt op must not look like one that passed.
     if passed + failed + skipped == 0 {
-        return Err(Error::argument("lab", format!("no op starts with {op:?}")));
+        return Err(Error::argument("lab", format!("no op starts with {op:?}; there are {}", alike(op)?)));
     }
     Ok((passed, failed, skipped))
 }
@@ -69,7 +87,7 @@ mod tests {
     #[test]
     fn an_op_that_does_not_exist_does_not_pass() {
         let error = check(&Device::Cpu, "sofmax", false).unwrap_err().to_string();
-        assert!(error.contains("no op starts with \"sofmax\""), "{error}");
+        assert!(error.contains("no op starts with \"sofmax\"; there are softmax, softplus"), "{error}");
         let (passed, failed, _) = check(&Device::Cpu, "softmax", false).unwrap();
         assert!(passed > 0 && failed == 0);
     }

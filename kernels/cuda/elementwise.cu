@@ -1,7 +1,8 @@
 // Elementwise ops: y[i] = op(a[i], b[i], c[i]) over operands of any dtypes and strides.
 //
 // The host defines what one op is: ARITY, and EXPRESSION, the text of its row of src/elementwise/table.rs, with operands
-// x, y, z and parameters s0, s1. Twins: src/elementwise/mod.rs, src/cpu/elementwise.rs.
+// x, y, z and parameters s0, s1. With the dtype of the results, Result, a unit holds the kernel of contiguous operands,
+// else that of any: an op waits for the compiler once for what it uses. Twins: src/elementwise/mod.rs, src/cpu/elementwise.rs.
 #include "prelude.cuh"
 
 struct ElementwiseParams {
@@ -116,6 +117,7 @@ struct Op : Functions {
     static DEVICE Compute of(Compute x, Compute y, Compute z, Compute s0, Compute s1) { return (Compute)(EXPRESSION); }
 };
 
+#ifndef Result
 // 64-bit division is slow on GPUs and takes a call: it is compiled in only where there are that many elements (FAR).
 #if FAR
 typedef u64 Index;
@@ -153,6 +155,7 @@ KERNEL(elementwise, Operands operands, void* y, ElementwiseParams p, FaultArg fa
     }
 }
 
+#else
 // All operands are contiguous views of Elem or scalars, and y holds Result: sixteen bytes at a time. The host has
 // checked alignment; the last elements are taken singly.
 KERNEL(elementwise_contiguous, const Elem* a, const Elem* b, const Elem* c, Result* y, ElementwiseParams p) {
@@ -187,3 +190,4 @@ KERNEL(elementwise_contiguous, const Elem* a, const Elem* b, const Elem* c, Resu
         y[i] = convert<Result>(Op::of(in[0], in[1], in[2], s0, s1));
     }
 }
+#endif

@@ -9,7 +9,11 @@ use chainrule::{Device, Result};
 type Candidate = (&'static str, fn() -> Result<Device>);
 
 /// The devices present beside the host.
+#[expect(clippy::print_stderr, reason = "a test that fails must say in which order of threads")]
 pub(crate) fn devices() -> Vec<Device> {
+    if let Ok(seed) = std::env::var("CHAINRULE_EMU_SEED") {
+        eprintln!("cuda-emu with CHAINRULE_EMU_SEED={seed}");
+    }
     #[cfg(feature = "cuda")]
     let candidates: &[Candidate] = &[("cuda-emu", || Device::cuda_emu()), ("cuda", || Device::cuda(0))];
     #[cfg(not(feature = "cuda"))]

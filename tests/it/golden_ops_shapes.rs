@@ -3,7 +3,7 @@
 use chainrule::Scalar;
 use chainrule::prelude::*;
 
-use crate::golden_ops::Checker;
+use crate::golden_checker::Checker;
 
 type View = fn(&Var) -> Result<Var>;
 type Unary = fn(&Tensor) -> Result<Tensor>;

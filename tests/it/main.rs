@@ -2,10 +2,12 @@
 
 mod devices;
 mod full_disk;
+mod golden_checker;
 mod golden_gpt;
 mod golden_layers;
 mod golden_losses;
 mod golden_ops;
+mod golden_ops_reductions;
 mod golden_ops_shapes;
 mod golden_optimizers;
 mod graph;

@@ -140,13 +140,14 @@ fn function_samples() -> Result<Vec<Sample>> {
             let x = uniform(&shape, range.start, range.end, seed)?;
             // A function of a rounded argument amplifies the rounding by its slope, at most 10 in the sample ranges.
             let sample = Sample::new(op.name(), case, vec![x], move |x| call(&x[0]));
-            samples.push(sample.plain(move |a| a[0].clone().map(oracle)).tolerance(32.0));
+            let sample = sample.plain(move |a| a[0].clone().map(oracle)).tolerance(32.0);
+            samples.push(if seed == 1 { sample.elementwise() } else { sample });
         }
     }
     for &(op, call, oracle) in TESTS {
         let sample =
             Sample::new(op.name(), "special values", vec![special(&[3, 7], 0)?], move |x| Ok(Var::from(call(&x[0])?)));
-        samples.push(sample.plain(move |a| a[0].clone().map(|x| flag(oracle(x)))).no_gradient());
+        samples.push(sample.plain(move |a| a[0].clone().map(|x| flag(oracle(x)))).no_gradient().elementwise());
     }
     Ok(samples)
 }
@@ -160,20 +161,25 @@ fn operation_samples() -> Result<Vec<Sample>> {
             let case = format!("shapes {a:?} and {b:?}");
             let inputs = vec![uniform(&a, range.start, range.end, 1)?, uniform(&b, range.start, range.end, 2)?];
             let sample = Sample::new(op.name(), case, inputs, move |x| call(&x[0], &x[1]));
-            samples.push(sample.plain(move |a| broadcast(a, oracle)));
+            let sample = sample.plain(move |a| broadcast(a, oracle));
+            samples.push(if a == b { sample.elementwise() } else { sample });
         }
         let square = vec![uniform(&[5], range.start, range.end, 3)?];
         samples.push(
             Sample::new(op.name(), "of a value and 1.25", square.clone(), move |x| {
                 call(&x[0], &Tensor::full((), 1.25, x[0].dtype(), &x[0].device())?.into())
             })
-            .plain(move |a| a[0].clone().map(|x| oracle(x, 1.25))),
+            .plain(move |a| a[0].clone().map(|x| oracle(x, 1.25)))
+            .elementwise(),
         );
     }
     for &(op, call, oracle) in COMPARISONS {
-        let inputs = vec![special(&[2, 7], 0)?, special(&[7], 1)?];
-        let sample = Sample::new(op.name(), "special values", inputs, move |x| Ok(Var::from(call(&x[0], &x[1])?)));
-        samples.push(sample.plain(move |a| broadcast(a, |a, b| flag(oracle(a, b)))).no_gradient());
+        for (case, shape) in [("special values", vec![2, 7]), ("special values, broadcast", vec![7])] {
+            let inputs = vec![special(&[2, 7], 0)?, special(&shape, 1)?];
+            let sample = Sample::new(op.name(), case, inputs, move |x| Ok(Var::from(call(&x[0], &x[1])?)));
+            let sample = sample.plain(move |a| broadcast(a, |a, b| flag(oracle(a, b)))).no_gradient();
+            samples.push(if shape.len() == 2 { sample.elementwise() } else { sample });
+        }
     }
     Ok(samples)
 }
@@ -203,6 +209,7 @@ fn integer_samples() -> Result<Vec<Sample>> {
 fn mixed_samples() -> Result<Vec<Sample>> {
     let x = || uniform(&[3, 4], 0.5, 2.0, 1);
     let three = || Ok(vec![x()?, uniform(&[4], -1.0, 1.0, 2)?, uniform(&[3, 1], -1.0, 1.0, 3)?]);
+    let one_shape = || (1..4).map(|seed| uniform(&[5], -1.0, 1.0, seed)).collect::<Result<Vec<_>>>();
     let mask = Tensor::new([[true, false, true, false]], &Device::Cpu)?;
     let masks = [mask.clone(), mask];
     let [chosen, filled] = masks;
@@ -212,6 +219,9 @@ fn mixed_samples() -> Result<Vec<Sample>> {
         Sample::new("rpow", "2^x", vec![x()?], |x| x[0].rpow(2.0)).plain(|a| a[0].clone().map(|x| 2f64.powf(x))),
         Sample::new("lerp", "three shapes", three()?, |x| x[0].lerp(&x[1], &x[2]))
             .plain(|a| Array::build(&[3, 4], |i| a[0].at(i) + a[2].at(i) * (a[1].at(i) - a[0].at(i)))),
+        Sample::new("lerp", "one shape", one_shape()?, |x| x[0].lerp(&x[1], &x[2]))
+            .plain(|a| Array::build(&[5], |i| a[0].at(i) + a[2].at(i) * (a[1].at(i) - a[0].at(i))))
+            .elementwise(),
         Sample::new("addcmul", "three shapes", three()?, |x| x[0].addcmul(&x[1], &x[2], 0.5))
             .plain(|a| Array::build(&[3, 4], |i| a[0].at(i) + 0.5 * a[1].at(i) * a[2].at(i))),
         Sample::new("where_", "by column", vec![x()?, uniform(&[4], -1.0, 1.0, 4)?], move |x| {

@@ -51,6 +51,8 @@ fn layer_norms() -> Result<Vec<Sample>> {
             .plain(move |a| by_row(&a[0], cols, layer_norm, Some(&a[1]), Some(&a[2]))))
     };
     let large = uniform(&[3, 8], -2.0, 2.0, 4)?.add(1e4)?;
+    // Squares of 1e37 overflow f32, and so does the square of what the rounding of their mean leaves.
+    let huge = uniform(&[3, 33], -3e37, 3e37, 5)?;
     Ok(vec![
         both("last dim", &[&[2, 3, 7], &[7], &[7]])?,
         both("wider than a vector", &[&[3, 33], &[33], &[33]])?,
@@ -69,6 +71,11 @@ fn layer_norms() -> Result<Vec<Sample>> {
         Sample::new("layer_norm", "large mean", vec![large], |x| x[0].layer_norm(None, None, EPS))
             .plain(|a| by_row(&a[0], 8, layer_norm, None, None))
             .dtypes(&[DType::F64, DType::F32])
+            .no_gradient(),
+        // The gradient is some 1e-37, less than any tolerance.
+        Sample::new("layer_norm", "huge values", vec![huge], |x| x[0].layer_norm(None, None, EPS))
+            .plain(|a| by_row(&a[0], 33, layer_norm, None, None))
+            .dtypes(&[DType::F64, DType::F32, DType::BF16])
             .no_gradient(),
         Sample::new("layer_norm", "constant rows", vec![Tensor::full([2, 3], 0.5, DType::F64, &Device::Cpu)?], |x| {
             x[0].layer_norm(None, None, EPS)

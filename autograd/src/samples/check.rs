@@ -58,30 +58,16 @@ impl Sample {
         run().map_err(text)
     }
 
-    /// Compares result and gradients on `device` with the host's, the first dtype of the sample in every layout.
+    /// Compares result and gradients on `device` with the host's, the first dtype of the sample in every layout and,
+    /// where elements do not meet, at a length that takes the kernels for many elements.
     ///
     /// # Errors
     /// What differs, or what the device refuses.
     pub fn agrees_with_host(&self, dtype: DType, device: &Device) -> Checked<()> {
-        let run = |inputs: &[Tensor]| -> Checked<Vec<Tensor>> {
-            let mut results = vec![self.result(inputs)?];
-            if self.has_gradient {
-                results.extend(self.gradients(inputs)?);
-            }
-            Ok(results)
-        };
-        let want = run(&self.inputs_as(dtype, &Device::Cpu).map_err(text)?)?;
-        let want = want.iter().map(Array::of).collect::<Result<Vec<_>>>().map_err(text)?;
-        let check = |inputs: &[Tensor]| -> Checked<()> {
-            for (index, (got, want)) in run(inputs)?.iter().zip(&want).enumerate() {
-                // Both sides round, and backwards of f16 and bf16 round between their steps.
-                compare(got, want, dtype, 4.0 * self.tolerance)
-                    .map_err(|error| if index == 0 { error } else { format!("gradient {}: {error}", index - 1) })?;
-            }
-            Ok(())
-        };
-        let base = self.inputs_as(dtype, device).map_err(text)?;
-        check(&base)?;
+        let (host, base) = (self.inputs_as(dtype, &Device::Cpu), self.inputs_as(dtype, device));
+        let (host, base) = (host.map_err(text)?, base.map_err(text)?);
+        let want = self.everything(&host)?;
+        self.gives(&want, &base, dtype)?;
         if dtype != self.dtypes[0] {
             return Ok(());
         }
@@ -89,8 +75,32 @@ impl Sample {
             for (layout, variant) in layouts(&base[index]).map_err(text)? {
                 let mut inputs = base.clone();
                 inputs[index] = variant;
-                check(&inputs).map_err(|error| format!("input {index} {layout}: {error}"))?;
+                self.gives(&want, &inputs, dtype).map_err(|error| format!("input {index} {layout}: {error}"))?;
             }
+        }
+        if self.is_elementwise {
+            let long = |inputs: &[Tensor]| inputs.iter().map(repeated).collect::<Result<Vec<_>>>().map_err(text);
+            let want = self.everything(&long(&host)?)?;
+            self.gives(&want, &long(&base)?, dtype).map_err(|error| format!("repeated: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The result and all gradients.
+    fn everything(&self, inputs: &[Tensor]) -> Checked<Vec<Array>> {
+        let mut results = vec![self.result(inputs)?];
+        if self.has_gradient {
+            results.extend(self.gradients(inputs)?);
+        }
+        results.iter().map(Array::of).collect::<Result<_>>().map_err(text)
+    }
+
+    /// Compares the result and all gradients with what they must be.
+    fn gives(&self, want: &[Array], inputs: &[Tensor], dtype: DType) -> Checked<()> {
+        for (index, (got, want)) in self.everything(inputs)?.iter().zip(want).enumerate() {
+            // Both sides round, and backwards of f16 and bf16 round between their steps.
+            compare_arrays(got, want, dtype, 4.0 * self.tolerance)
+                .map_err(|error| if index == 0 { error } else { format!("gradient {}: {error}", index - 1) })?;
         }
         Ok(())
     }
@@ -120,18 +130,28 @@ impl ErrorSample {
 /// # Errors
 /// The first element that differs.
 pub fn compare(got: &Tensor, expected: &Array, dtype: DType, epsilons: f64) -> Checked<()> {
-    if got.shape()[..] != expected.shape[..] {
-        return Err(format!("shape {}, expected {:?}", got.shape(), expected.shape));
+    compare_arrays(&Array::of(got).map_err(text)?, expected, dtype, epsilons)
+}
+
+fn compare_arrays(got: &Array, expected: &Array, dtype: DType, epsilons: f64) -> Checked<()> {
+    if got.shape != expected.shape {
+        return Err(format!("shape {:?}, expected {:?}", got.shape, expected.shape));
     }
     let tolerance = epsilons * dtype.epsilon();
-    for (index, (got, want)) in Array::of(got).map_err(text)?.data.into_iter().zip(&expected.data).enumerate() {
+    for (index, (got, want)) in got.data.iter().zip(&expected.data).enumerate() {
         let agrees =
-            got == *want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance * (1.0 + want.abs());
+            got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance * (1.0 + want.abs());
         if !agrees {
             return Err(format!("element {index} is {got}, expected {want} (difference {:e})", (got - want).abs()));
         }
     }
     Ok(())
+}
+
+/// The elements of `x` in one dim, over and over until there are more than devices take for few.
+fn repeated(x: &Tensor) -> Result<Tensor> {
+    const FEW: usize = 1 << 14;
+    x.flatten(0, -1)?.repeat([FEW / x.elements() + 1])
 }
 
 /// The same values in other layouts: transposed memory, every second element of a larger buffer walked backwards, and a

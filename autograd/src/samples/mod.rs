@@ -98,6 +98,9 @@ pub struct Sample {
     /// The allowed error in units of the dtype's epsilon, relative to `1 + |expected|`, and why it is not the default:
     /// long sums, or functions that amplify the rounding of their input.
     pub tolerance: f64,
+    /// True where each element of the result depends on the same element of every input alone, all of one shape: such a
+    /// sample is also run with its inputs repeated, because devices have kernels of their own for many elements.
+    pub is_elementwise: bool,
     /// True for shapes that are measured, too large for the exhaustive checks.
     pub is_bench: bool,
 }
@@ -122,6 +125,7 @@ impl Sample {
             dtypes: vec![DType::F32, DType::F64, DType::F16, DType::BF16],
             has_gradient: true,
             tolerance: DEFAULT_TOLERANCE,
+            is_elementwise: false,
             is_bench: false,
         }
     }
@@ -153,6 +157,12 @@ impl Sample {
     /// Sets the allowed error in epsilons; say why beside the call.
     pub fn tolerance(mut self, epsilons: f64) -> Sample {
         self.tolerance = epsilons;
+        self
+    }
+
+    /// Says that elements do not meet.
+    pub fn elementwise(mut self) -> Sample {
+        self.is_elementwise = true;
         self
     }
 

@@ -45,6 +45,9 @@ pub(crate) struct Options {
     #[arg(long)]
     scale: Option<Scale>,
     /// Measure PyTorch too, under this Python: python3.
+    ///
+    /// The script is part of this program and needs torch alone. It is handed each case right after chainrule's turn,
+    /// so that both see the machine in one state; on cuda-emu it measures the host. By itself, the script is benches/rivals/torch_gpu.py.
     #[arg(long, value_name = "PYTHON")]
     rival: Option<String>,
     /// Write the rows to this file as JSON.

@@ -73,7 +73,10 @@ fn forward_row<E: Stored<Compute: Real>>(
     // 2. The variance, and the correction of the mean by what is left after it is subtracted.
     let [rest, squares] = sums((x, x, x), |x, _, _| [x - mean, (x - mean) * (x - mean)]);
     let rest = rest / n;
-    let rstd = inverse_rms(x, |x| x - mean, squares - n * rest * rest, eps);
+    // Where the squares overflowed, so may the square of the rest.
+    let overflowed = squares == E::Compute::c(f64::INFINITY);
+    let squares = if overflowed { squares } else { squares - n * rest * rest };
+    let rstd = inverse_rms(x, |x| x - mean, squares, eps);
     // 3. Normalise.
     for ((y, &x), (&weight, &bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
         *y = E::Compute::store(((x - mean) - rest) * rstd * weight + bias);

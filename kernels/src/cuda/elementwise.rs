@@ -40,8 +40,7 @@ pub(crate) fn run<O: ElementwiseOp>(args: &mut CudaArgs<'_>) -> Result<()> {
             .param(params)
     } else {
         let far = params.len > u64::from(u32::MAX);
-        let stage = args.stage("elementwise").unit("elementwise", compute).define("Result", "u8");
-        let stage = stage.define("FAR", u8::from(far));
+        let stage = args.stage("elementwise").unit("elementwise", compute).define("FAR", u8::from(far));
         let stage = stage.blocks_for(params.len as usize).param(operands(args, &params)).param(args.output(0).address);
         let stage = stage.param(params).fault_param(op.name(), divided_by_zero)?;
         stage.param(u64::from(divides))

@@ -25,6 +25,8 @@ const UNWRITTEN: u8 = 0xff;
 const RUNTIME: &str = "#include \"emu/emu.cpp\"\n";
 /// What a sanitizer's runtime is brought into this program with, and should not be into the compiler.
 const PRELOAD: &str = "LD_PRELOAD";
+/// The variable that names the order of threads and blocks.
+const SEED: &str = "CHAINRULE_EMU_SEED";
 /// An alignment that every vector access and bulk copy can count on.
 const ALIGN: usize = 1024;
 
@@ -68,8 +70,12 @@ unsafe impl Send for Block {}
 
 impl Emulator {
     pub(crate) fn new() -> Result<Emulator> {
-        let seed = std::env::var("CHAINRULE_EMU_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-        Emulator::with_seed(seed)
+        let seed = std::env::var(SEED).unwrap_or_default();
+        match seed.parse() {
+            Ok(seed) => Emulator::with_seed(seed),
+            Err(_) if seed.is_empty() => Emulator::with_seed(0),
+            Err(_) => Err(device_error(format!("{SEED} is {seed:?}, expected a whole number from 0 on"))),
+        }
     }
 
     /// With an order of threads and blocks; 0 is that of their numbers.
@@ -196,7 +202,8 @@ impl Engine for Emulator {
         };
         if failed != 0 {
             let message = CStr::from_bytes_until_nul(&error).unwrap_or_default().to_string_lossy();
-            return Err(device_error(format!("a kernel failed on the emulator: {message}")));
+            let order = if self.seed == 0 { String::new() } else { format!(" with {SEED}={}", self.seed) };
+            return Err(device_error(format!("a kernel failed on the emulator{order}: {message}")));
         }
         match self.blocks().iter().find_map(|(_, block)| block.damage()) {
             Some(damage) => Err(device_error(damage)),

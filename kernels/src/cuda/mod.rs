@@ -12,6 +12,7 @@
 
 mod args;
 mod cache;
+mod compile_cached;
 mod device;
 mod driver;
 mod emulator;
@@ -48,6 +49,7 @@ pub(crate) mod sort;
 pub(crate) mod tensor_list;
 
 pub use args::{CudaArgs, CudaInput, CudaOutput, Stage, per_element, per_row, unsupported};
+pub use compile_cached::compile_cached;
 pub use device::CudaDevice;
 pub use engine::Launched;
 pub use event::CudaEvent;

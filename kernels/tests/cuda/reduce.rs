@@ -147,6 +147,15 @@ fn variance_about_a_large_mean() {
     }
 }
 
+/// Squares that overflow give infinity, not NaN.
+#[test]
+fn variance_beyond_the_largest_number() {
+    let x: Vec<f32> = (0..9000).map(|i| ((i % 7) as f32 - 2.9) * 1e37).collect();
+    let rows: &[Case] =
+        &[(&[], &[], &[9000], &[1], 0), (&[30], &[300], &[300], &[1], 0), (&[30], &[1], &[300], &[30], 0)];
+    check::<f32, f32>(&[ReduceOp::Var { correction: 1.0 }, ReduceOp::Std { correction: 0.0 }], rows, &x, 0.0);
+}
+
 #[test]
 fn integers_have_no_mean() {
     let [_, emulator] = devices();

@@ -7,8 +7,8 @@ use chainrule_tensor::{Result, Tensor};
 use crate::Module;
 use crate::optim::Optimizer;
 use crate::optim::group::{Group, Settings};
-use crate::optim::state::{State, States};
-use crate::optim::values::{change_values, launches, trained};
+use crate::optim::state::States;
+use crate::optim::steps::{Slot, Steps};
 
 /// AdamW, fused over all parameters and in place.
 ///
@@ -42,13 +42,16 @@ use crate::optim::values::{change_values, launches, trained};
 /// States of f16 and bf16 parameters are f32. A parameter without a gradient is refused in the first step.
 #[derive(Clone, Debug)]
 pub struct AdamW {
-    lr: f64,
+    rule: Rule,
+    steps: Steps,
+}
+
+/// What is the same for all parameters.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
     betas: (f64, f64),
     eps: f64,
-    weight_decay: f64,
     amsgrad: bool,
-    groups: Vec<Group>,
-    states: States,
 }
 
 const FIELDS: [&str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
@@ -56,37 +59,36 @@ const FIELDS: [&str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
 impl AdamW {
     /// PyTorch's defaults: betas 0.9 and 0.999, eps 1e-8, weight decay 0.01, no AMSGrad.
     pub fn new(lr: f64) -> AdamW {
-        let states = States::default();
-        AdamW { lr, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, amsgrad: false, groups: Vec::new(), states }
+        AdamW { rule: Rule { betas: (0.9, 0.999), eps: 1e-8, amsgrad: false }, steps: Steps::new(lr, 0.01) }
     }
 
     /// Sets the decays of the means of gradients and of their squares.
     pub fn betas(mut self, beta1: f64, beta2: f64) -> AdamW {
-        self.betas = (beta1, beta2);
+        self.rule.betas = (beta1, beta2);
         self
     }
 
     /// Sets what is added to the root of the mean of squares.
     pub fn eps(mut self, eps: f64) -> AdamW {
-        self.eps = eps;
+        self.rule.eps = eps;
         self
     }
 
     /// Sets the decoupled weight decay.
     pub fn weight_decay(mut self, weight_decay: f64) -> AdamW {
-        self.weight_decay = weight_decay;
+        self.steps.settings.weight_decay = weight_decay;
         self
     }
 
     /// Divides by the largest mean of squares so far (Reddi, Kale and Kumar, 2018).
     pub fn amsgrad(mut self, amsgrad: bool) -> AdamW {
-        self.amsgrad = amsgrad;
+        self.rule.amsgrad = amsgrad;
         self
     }
 
     /// Other settings for some parameters.
     pub fn group(mut self, group: Group) -> AdamW {
-        self.groups.push(group);
+        self.steps.groups.push(group);
         self
     }
 
@@ -94,12 +96,14 @@ impl AdamW {
     pub fn no_decay_below_rank(self, rank: usize) -> AdamW {
         self.group(Group::new(move |_, param| param.rank() < rank).weight_decay(0.0))
     }
+}
 
-    fn fields(&self) -> &'static [&'static str] {
+impl Rule {
+    fn fields(self) -> &'static [&'static str] {
         &FIELDS[..if self.amsgrad { 3 } else { 2 }]
     }
 
-    fn params(&self, settings: Settings, step: u64) -> AdamWParams {
+    fn params(self, settings: Settings, step: u64) -> AdamWParams {
         AdamWParams {
             lr: settings.lr,
             beta1: self.betas.0,
@@ -117,45 +121,34 @@ impl AdamW {
 impl Optimizer for AdamW {
     #[track_caller]
     fn step(&mut self, model: &mut dyn Module, grads: &Gradients) -> Result<()> {
-        let trained = trained(model, grads, self.states.is_empty())?;
-        change_values(model, &trained, |values| {
-            let mut states = self.states.take(&trained, values, self.fields().len())?;
-            let base = Settings { lr: self.lr, weight_decay: self.weight_decay };
-            let slots = trained.iter().zip(values).zip(&mut states).filter_map(|((param, value), state)| {
-                state.step += 1;
-                let settings = base.for_param(&self.groups, &param.name, value);
-                Some(((settings, state.step), slot(value, &param.grad, state)?))
-            });
-            for ((settings, step), slots) in launches(slots) {
-                adamw_step(slots, self.params(settings, step))?;
-            }
-            self.states.put(&trained, states);
-            Ok(())
+        let rule = self.rule;
+        self.steps.step(model, grads, rule.fields().len(), |settings, step, slots| {
+            adamw_step(slots.into_iter().filter_map(slot).collect(), rule.params(settings, step))
         })
     }
 
     fn lr(&self) -> f64 {
-        self.lr
+        self.steps.settings.lr
     }
 
     fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
+        self.steps.settings.lr = lr;
     }
 
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<Vec<(String, Tensor)>> {
-        self.states.named(model, self.fields())
+        self.steps.states.named(model, self.rule.fields())
     }
 
     #[track_caller]
     fn load_state(&mut self, model: &dyn Module, state: Vec<(String, Tensor)>) -> Result<()> {
-        self.states = States::from_named(model, self.fields(), state)?;
+        self.steps.states = States::from_named(model, self.rule.fields(), state)?;
         Ok(())
     }
 }
 
 /// A state has two tensors, or three with AMSGrad.
-fn slot<'a>(param: &'a mut Tensor, grad: &'a Tensor, state: &'a mut State) -> Option<AdamWSlot<'a>> {
-    let [exp_avg, exp_avg_sq, rest @ ..] = &mut state.tensors[..] else { return None };
+fn slot(Slot { param, grad, states }: Slot<'_>) -> Option<AdamWSlot<'_>> {
+    let [exp_avg, exp_avg_sq, rest @ ..] = states else { return None };
     Some(AdamWSlot { param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq: rest.first_mut() })
 }

@@ -6,6 +6,7 @@ mod group;
 mod schedule;
 mod sgd;
 mod state;
+mod steps;
 mod values;
 
 use chainrule_autograd::Gradients;

@@ -8,7 +8,7 @@ use crate::Module;
 use crate::optim::Optimizer;
 use crate::optim::group::{Group, Settings};
 use crate::optim::state::States;
-use crate::optim::values::{change_values, launches, trained};
+use crate::optim::steps::{Slot, Steps};
 
 /// Stochastic gradient descent with momentum, fused over all parameters and in place.
 ///
@@ -24,57 +24,61 @@ use crate::optim::values::{change_values, launches, trained};
 /// Momentum buffers of f16 and bf16 parameters are f32. A parameter without a gradient is refused in the first step.
 #[derive(Clone, Debug)]
 pub struct Sgd {
-    lr: f64,
+    rule: Rule,
+    steps: Steps,
+}
+
+/// What is the same for all parameters.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
     momentum: f64,
     dampening: f64,
     nesterov: bool,
-    weight_decay: f64,
-    groups: Vec<Group>,
-    states: States,
 }
 
 impl Sgd {
     /// Plain descent: no momentum, no weight decay.
     pub fn new(lr: f64) -> Sgd {
-        let (groups, states) = (Vec::new(), States::default());
-        Sgd { lr, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0, groups, states }
+        Sgd { rule: Rule { momentum: 0.0, dampening: 0.0, nesterov: false }, steps: Steps::new(lr, 0.0) }
     }
 
     /// Sets the decay of the momentum buffer.
     pub fn momentum(mut self, momentum: f64) -> Sgd {
-        self.momentum = momentum;
+        self.rule.momentum = momentum;
         self
     }
 
     /// Sets what of the gradient does not enter the momentum buffer.
     pub fn dampening(mut self, dampening: f64) -> Sgd {
-        self.dampening = dampening;
+        self.rule.dampening = dampening;
         self
     }
 
     /// Uses Nesterov's momentum.
     pub fn nesterov(mut self, nesterov: bool) -> Sgd {
-        self.nesterov = nesterov;
+        self.rule.nesterov = nesterov;
         self
     }
 
     /// Sets the weight decay, which is added to the gradient.
     pub fn weight_decay(mut self, weight_decay: f64) -> Sgd {
-        self.weight_decay = weight_decay;
+        self.steps.settings.weight_decay = weight_decay;
         self
     }
 
     /// Other settings for some parameters.
     pub fn group(mut self, group: Group) -> Sgd {
-        self.groups.push(group);
+        self.steps.groups.push(group);
         self
     }
+}
 
-    fn fields(&self) -> &'static [&'static str] {
+impl Rule {
+    fn fields(self) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
     }
 
-    fn params(&self, settings: Settings, is_first_step: bool) -> SgdParams {
+    fn params(self, settings: Settings, step: u64) -> SgdParams {
         SgdParams {
             lr: settings.lr,
             momentum: self.momentum,
@@ -82,7 +86,7 @@ impl Sgd {
             weight_decay: settings.weight_decay,
             grad_scale: 1.0,
             nesterov: self.nesterov.into(),
-            first_step: is_first_step.into(),
+            first_step: (step == 1).into(),
             has_momentum: (self.momentum != 0.0).into(),
         }
     }
@@ -91,40 +95,29 @@ impl Sgd {
 impl Optimizer for Sgd {
     #[track_caller]
     fn step(&mut self, model: &mut dyn Module, grads: &Gradients) -> Result<()> {
-        let trained = trained(model, grads, self.states.is_empty())?;
-        change_values(model, &trained, |values| {
-            let mut states = self.states.take(&trained, values, self.fields().len())?;
-            let base = Settings { lr: self.lr, weight_decay: self.weight_decay };
-            let slots = trained.iter().zip(values).zip(&mut states).map(|((param, value), state)| {
-                state.step += 1;
-                let settings = base.for_param(&self.groups, &param.name, value);
-                let momentum_buffer = state.tensors.first_mut();
-                ((settings, state.step == 1), SgdSlot { param: value, grad: &param.grad, momentum_buffer })
-            });
-            for ((settings, is_first_step), slots) in launches(slots) {
-                sgd_step(slots, self.params(settings, is_first_step))?;
-            }
-            self.states.put(&trained, states);
-            Ok(())
+        let rule = self.rule;
+        self.steps.step(model, grads, rule.fields().len(), |settings, step, slots| {
+            let slot = |Slot { param, grad, states }| SgdSlot { param, grad, momentum_buffer: states.first_mut() };
+            sgd_step(slots.into_iter().map(slot).collect(), rule.params(settings, step))
         })
     }
 
     fn lr(&self) -> f64 {
-        self.lr
+        self.steps.settings.lr
     }
 
     fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
+        self.steps.settings.lr = lr;
     }
 
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<Vec<(String, Tensor)>> {
-        self.states.named(model, self.fields())
+        self.steps.states.named(model, self.rule.fields())
     }
 
     #[track_caller]
     fn load_state(&mut self, model: &dyn Module, state: Vec<(String, Tensor)>) -> Result<()> {
-        self.states = States::from_named(model, self.fields(), state)?;
+        self.steps.states = States::from_named(model, self.rule.fields(), state)?;
         Ok(())
     }
 }

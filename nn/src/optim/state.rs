@@ -29,16 +29,18 @@ impl States {
     }
 
     /// Takes the states of parameters out, in their order; zeros before the first step.
+    ///
+    /// # Errors
+    /// No room for the zeros; nothing is then taken out.
     #[track_caller]
     pub(crate) fn take(&mut self, trained: &[Trained], values: &[Tensor], fields: usize) -> Result<Vec<State>> {
-        let mut states = Vec::with_capacity(trained.len());
-        for (param, value) in trained.iter().zip(values) {
-            states.push(match self.by_id.remove(&param.id) {
-                Some(state) => state,
-                None => State { step: 0, tensors: (0..fields).map(|_| state_like(value)).collect::<Result<_>>()? },
-            });
+        let mut missing = Vec::new();
+        for (param, value) in trained.iter().zip(values).filter(|(param, _)| !self.by_id.contains_key(&param.id)) {
+            let tensors = (0..fields).map(|_| state_like(value)).collect::<Result<_>>()?;
+            missing.push((param.id, State { step: 0, tensors }));
         }
-        Ok(states)
+        self.by_id.extend(missing);
+        Ok(trained.iter().map(|param| self.by_id.remove(&param.id).unwrap_or_default()).collect())
     }
 
     pub(crate) fn put(&mut self, trained: &[Trained], states: Vec<State>) {

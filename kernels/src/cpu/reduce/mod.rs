@@ -201,7 +201,8 @@ where
     let rests = x.fold(&SumOf(Deviation), &means);
     let mut squares = x.fold(&SumOf(SquaredDeviation), &means);
     for (square, rest) in squares.iter_mut().zip(rests) {
-        let exact = square.minus(rest.times(rest).over(count));
+        // Where the squares overflowed, so may the square of the rest.
+        let exact = if *square == Number::HIGHEST { *square } else { square.minus(rest.times(rest).over(count)) };
         *square = exact.greater(Number::ZERO).over(divisor);
     }
     squares

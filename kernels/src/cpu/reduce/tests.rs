@@ -255,6 +255,14 @@ fn variance_holds_under_a_large_mean() {
 }
 
 #[test]
+fn variance_beyond_the_largest_number_is_infinite() {
+    // What the rounding of the mean leaves overflows, too, when it is squared: infinity less infinity would be NaN.
+    let x: Vec<f32> = (0..1000).map(|i| ((i % 7) as f32 - 2.9) * 1e37).collect();
+    assert_eq!(row::<f32, f32>(ReduceOp::Var { correction: 0.0 }, &x), f32::INFINITY);
+    assert_eq!(row::<f32, f32>(ReduceOp::Std { correction: 1.0 }, &x), f32::INFINITY);
+}
+
+#[test]
 fn logsumexp_of_infinities_and_large_numbers() {
     let (inf, log) = (f32::INFINITY, ReduceOp::LogSumExp);
     assert_eq!(row::<f32, f32>(log, &[-inf, -inf]), -inf);
