@@ -1,6 +1,6 @@
 // Tensor cores and what feeds them, from architecture 8.0 on: products of small matrices by a warp, loads of their
 // fragments, and copies that go on while threads compute. On the emulator each has a twin (emu/emu.h).
-// Which thread holds what: PTX ISA, "Matrix fragments for mma.m16n8k16" and "ldmatrix".
+// Which thread holds what: PTX ISA, "Matrix fragments for mma.m16n8k16", "... for mma.m16n8k8" and "ldmatrix".
 #pragma once
 #include "prelude.cuh"
 
@@ -30,6 +30,32 @@ MMA_M16N8K16(bf16, "bf16")
 MMA_M16N8K16(f16, "f16")
 DEVICE u32 shared_address(const void* shared) { return (u32)__cvta_generic_to_shared(shared); }
 #endif
+
+// x as a tf32, an f32 of 10 bits behind the point: the nearest, ties away from zero; NaN stays NaN.
+DEVICE u32 to_tf32(f32 x) {
+#ifdef CHAINRULE_EMU
+    return emu::float_to_tf32(x);
+#else
+    u32 y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+#endif
+}
+
+// d[16, 8] += a[16, 8] * b[8, 8] of tf32 by a whole warp, summed in f32. Of an operand the lower 13 bits are dropped, so
+// numbers go through `to_tf32` first. Lane 4 g + t holds a = {(g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)}, b = {(t, g),
+// (t + 4, g)} and d as above.
+DEVICE void mma_m16n8k8_tf32(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#ifdef CHAINRULE_EMU
+    emu::Mma mma{d, a, b};
+    emu::warp_collective(FULL, emu::mma_m16n8k8_tf32, &mma, 11, emu::Site::here());
+#else
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
 
 // Four matrices of 8 x 8 elements of 16 bits from shared memory: lane 8 i + r gives the address of row r of matrix i,
 // 16 aligned bytes. Lane 4 g + t gets places (g, 2t) and (g, 2t + 1) of matrix i in fragment[i].

@@ -284,6 +284,33 @@ template <float (*WIDEN)(uint16_t)> void mma_m16n8k16(void** args, uint32_t mask
         }
     }
 }
+// Ties go away from zero, which adding half a unit to the magnitude does; beyond the greatest it gives infinity.
+inline uint32_t float_to_tf32(float x) {
+    uint32_t bits = __float_as_uint(x);
+    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fffffff;
+    return (bits + 0x1000) & 0xffffe000;
+}
+// "Matrix Fragments for mma.m16n8k8", of tf32: the hardware does not look at an operand's lower 13 bits.
+inline void mma_m16n8k8_tf32(void** args, uint32_t mask) {
+    if (mask != ~0u) fail("mma needs all 32 lanes");
+    auto value = [](uint32_t bits) { return __uint_as_float(bits & 0xffffe000); };
+    float a[16][8], b[8][8];
+    for (int lane = 0; lane < 32; lane++) {
+        auto* own = (Mma*)args[lane];
+        int group = lane / 4, member = lane % 4;
+        for (int r = 0; r < 4; r++) a[group + r % 2 * 8][member + r / 2 * 4] = value(own->a[r]);
+        for (int r = 0; r < 2; r++) b[member + r * 4][group] = value(own->b[r]);
+    }
+    for (int lane = 0; lane < 32; lane++) {
+        auto* own = (Mma*)args[lane];
+        for (int i = 0; i < 4; i++) {
+            int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
+            float sum = own->d[i];
+            for (int k = 0; k < 8; k++) sum += a[row][k] * b[k][col];
+            own->d[i] = sum;
+        }
+    }
+}
 inline float widen_bf16(uint16_t bits) { return __uint_as_float((uint32_t)bits << 16); }
 struct Ldmatrix {
     const void* row;
