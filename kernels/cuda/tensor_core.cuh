@@ -29,7 +29,6 @@ template <> DEVICE void mma_m16n8k16<f16>(f32 (&d)[4], const u32 (&a)[4], const 
     }
 MMA_M16N8K16(bf16, "bf16")
 MMA_M16N8K16(f16, "f16")
-DEVICE u32 shared_address(const void* shared) { return (u32)__cvta_generic_to_shared(shared); }
 #endif
 
 // x as a tf32, an f32 of 10 bits behind the point: the nearest, ties away from zero; NaN stays NaN.

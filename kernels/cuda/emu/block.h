@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "emu/bulk.h"
 #include "emu/collective.h"
+#include "emu/mbarrier.h"
 #include "emu/scheduler.h"
+#include "emu/warpgroup.h"
 
 namespace emu {
 namespace {
@@ -15,12 +18,17 @@ __attribute__((noinline)) void run_thread() {
     Launch* launch = scheduler->launch;
     launch->entry(launch->params);
     Lane* lane = lane_now();
-    lane->thread.copies = {};
+    end_of_bulk_stores();
+    end_of_products();
+    // Here and not when the next thread begins, which to the thread sanitizer would be another thread's memory.
+    std::vector<std::vector<PendingCopy>>().swap(lane->thread.copies);
     release(&launch->end_cell);
     lane->state = State::Done;
     scheduler->live--;
     Gathering& barrier = scheduler->barriers[0];
     if (barrier.count > 0 && barrier.count >= scheduler->live) open(barrier);
+    Gathering& cluster = scheduler->cluster;
+    if (cluster.count > 0 && cluster.count >= scheduler->live) open(cluster);
     to_scheduler(false);
 }
 
@@ -73,8 +81,11 @@ void Scheduler::run_block(uint64_t block) {
     if (warps.size() < n_warps) warps.resize(n_warps, std::vector<Gathering>(GATHERINGS_OF_WARP));
     unsigned char* cells = shared - CELL_BYTES;
     for (Gathering& barrier : barriers) barrier.reset(cells, threads), cells += 16;
+    cluster.reset(cells, threads), cells += 16;
     for (auto& warp : warps)
         for (Gathering& gathering : warp) gathering.reset(cells, 32), cells += 16;
+    reset_mbarriers(*this, cells);
+    reset_work(*this);
     arrays.clear();
     shared_used = (launch->dynamic_bytes + 1023) / 1024 * 1024;
 #if defined(__SANITIZE_ADDRESS__)
@@ -121,6 +132,7 @@ void Scheduler::explain() {
         snprintf(line, sizeof line, "\n  thread %u of block %u waits for %s at %s:%d", i, lanes[i].thread.block.x,
                  lanes[i].waits_for, lanes[i].site.file, lanes[i].site.line);
         launch->error += line, shown++;
+        if (lanes[i].mbarrier) launch->error += missing_at(*lanes[i].mbarrier);
     }
 }
 

@@ -1,8 +1,10 @@
-// Where threads meet: barriers of a block and collectives of a warp.
+// Where threads meet: barriers of a block, of some of its threads and of a cluster, and collectives of a warp.
 #pragma once
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "emu/scheduler.h"
 
@@ -31,17 +33,22 @@ void wake(unsigned i) {
     scheduler->ready.push_back(i);
 }
 
-void wait_at(Gathering& at, const char* what, Site site) {
+// Waits until another thread takes this one from `waiting`.
+void wait_in(std::vector<unsigned>& waiting, const char* what, Site site) {
     Lane* lane = lane_now();
-    at.waiting.push_back(number_of(lane));
+    waiting.push_back(number_of(lane));
     lane->state = State::Waiting, lane->waits_for = what, lane->site = site, lane->yields = 0;
     to_scheduler(false);
 }
 
+void wake_all(std::vector<unsigned>& waiting) {
+    for (unsigned i : waiting) wake(i);
+    waiting.clear();
+}
+
 void open(Gathering& at) {
     at.generation++, at.count = 0, at.arrived = 0;
-    for (unsigned i : at.waiting) wake(i);
-    at.waiting.clear();
+    wake_all(at.waiting);
 }
 
 bool same(Site a, Site b) { return a.line == b.line && strcmp(a.file, b.file) == 0; }
@@ -64,32 +71,68 @@ void block_barrier(Site site) {
     if (++barrier.count >= scheduler->live) {
         open(barrier);
     } else {
-        wait_at(barrier, "__syncthreads", site);
+        wait_in(barrier.waiting, "__syncthreads", site);
     }
     acquire(cell);
 }
 
-void named_barrier(unsigned id, unsigned threads, Site site) {
-    if (id == 0 || id >= MAX_BARRIERS) fail("a named barrier has number 1 to 15");
-    Gathering& barrier = scheduler->barriers[id];
+namespace {
+// Comes to a named barrier; gives the barrier, and opens it for the last to come.
+Gathering& come_to(unsigned number, unsigned threads, Site site) {
+    if (number == 0 || number >= MAX_BARRIERS) fail("a named barrier has number 1 to 15", site);
+    if (threads == 0 || threads % 32 != 0) fail("a named barrier is for whole warps", site);
+    Gathering& barrier = scheduler->barriers[number];
     if (barrier.count == 0) barrier.needed = threads;
-    if (barrier.needed != threads) fail("threads disagree on how many a named barrier waits for");
-    void* cell = barrier.cell();
-    release(cell);
-    if (++barrier.count >= threads) {
-        open(barrier);
-    } else {
-        wait_at(barrier, "a named barrier", site);
-    }
+    if (barrier.needed != threads) fail("threads disagree on how many a named barrier waits for", site);
+    release(barrier.cell());
+    if (++barrier.count >= threads) open(barrier);
+    return barrier;
+}
+}  // namespace
+
+void named_barrier(unsigned number, unsigned threads, Site site) {
+    const unsigned generation = scheduler->barriers[number % MAX_BARRIERS].generation;
+    void* cell = scheduler->barriers[number % MAX_BARRIERS].cell();
+    Gathering& barrier = come_to(number, threads, site);
+    if (barrier.generation == generation) wait_in(barrier.waiting, "a named barrier", site);
     acquire(cell);
 }
 
-void stand_back() {
+void named_barrier_arrive(unsigned number, unsigned threads, Site site) { come_to(number, threads, site); }
+
+void cluster_arrive(Site) {
+    Gathering& cluster = scheduler->cluster;
+    lane_now()->cluster_generation = cluster.generation + 1;
+    release(cluster.cell());
+    if (++cluster.count >= scheduler->live) open(cluster);
+}
+
+void cluster_wait(Site site) {
+    Gathering& cluster = scheduler->cluster;
+    const uint64_t arrived = std::exchange(lane_now()->cluster_generation, 0);
+    if (arrived == 0) fail("a thread waits for a cluster without having arrived", site);
+    if (cluster.generation + 1 == arrived) wait_in(cluster.waiting, "the cluster", site);
+    acquire(cluster.cells + (arrived - 1) % 2 * 8);
+}
+
+unsigned cluster_address(const void* shared, unsigned rank, Site site) {
+    if (rank != 0) fail("a cluster has one block on the emulator", site);
+    return shared_address(shared);
+}
+
+bool elect_one(Site site) {
+    warp_collective(~0u, [](void**, uint32_t mask) {
+        if (mask != ~0u) fail("elect_one needs all 32 lanes");
+    }, nullptr, 12, site);
+    return lane_now()->thread.lane == scheduler->launch->seed * 7 % 32;
+}
+
+void stand_back(const char* why, Site site) {
     Lane* lane = lane_now();
     const auto now = std::chrono::steady_clock::now();
     if (lane->yields++ == 0) lane->yields_since = now;
     if (lane->yields > 1000 && now - lane->yields_since > std::chrono::seconds(5))
-        fail("livelock: a thread repeats atomics and waits for a value that never comes");
+        site.line != 0 ? fail(why, site) : fail(why);
     wake(number_of(lane));
     to_scheduler(false);
 }
@@ -120,7 +163,7 @@ void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, S
         release(cell);
         open(*at);
     } else {
-        wait_at(*at, "the other lanes of its warp", site);
+        wait_in(at->waiting, "the other lanes of its warp", site);
     }
     acquire(cell);
 }

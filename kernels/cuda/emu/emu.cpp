@@ -69,6 +69,12 @@ void fail(const char* message) {
     abort();
 }
 
+void fail(const char* message, Site site) {
+    char text[400];
+    snprintf(text, sizeof text, "%s at %s:%d", message, site.file, site.line);
+    fail(text);
+}
+
 void* shared_array(const void* id, size_t bytes, size_t align, const char* name) {
     Scheduler* s = scheduler;
     for (SharedArray& array : s->arrays)
@@ -89,6 +95,12 @@ void* shared_array(const void* id, size_t bytes, size_t align, const char* name)
 }
 
 void* dynamic_shared() { return scheduler->shared; }
+
+uint32_t shared_address(const void* shared) {
+    const size_t offset = (size_t)((const unsigned char*)shared - scheduler->shared);
+    if (offset > SHARED_BYTES) fail("an address that has to be in shared memory is not");
+    return SHARED_START + (uint32_t)offset;
+}
 
 float half_to_float(uint16_t bits) {
     uint32_t sign = (uint32_t)(bits >> 15) << 31, exponent = bits >> 10 & 31, fraction = bits & 1023;

@@ -64,12 +64,21 @@ void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, S
 // The place of a shared array: the same for all threads of a block. `id` tells arrays of one kernel apart.
 void* shared_array(const void* id, size_t bytes, size_t align, const char* name);
 void* dynamic_shared();
-// Lets the other threads go on.
-void stand_back();
+// Lets the other threads go on; an error that says why, of a thread that does only this for five seconds.
+void stand_back(const char* why, Site site = {"", 0});
 [[noreturn]] void fail(const char* message);
+[[noreturn]] void fail(const char* message, Site site);
+// Where something is in shared memory, as descriptors and copies name it. Like a GPU's it does not begin at 0.
+uint32_t shared_address(const void* shared);
 
 float half_to_float(uint16_t bits);
 uint16_t float_to_half(float x);
+inline float widen_bf16(uint16_t bits) {
+    const uint32_t wide = (uint32_t)bits << 16;
+    float y;
+    memcpy(&y, &wide, 4);
+    return y;
+}
 
 // Calls a kernel with parameters that are given by their addresses, as a driver gets them.
 template <class... P, size_t... I> void call(void (*kernel)(P...), void** params, std::index_sequence<I...>) {
@@ -193,7 +202,8 @@ inline int __all_sync(uint32_t mask, int mine, emu::Site site = emu::Site::here(
 // Atomics, real ones: blocks run on several threads. Who repeats them, waiting for another thread, lets it run.
 namespace emu {
 inline void count_atomic() {
-    if (++current->atomics % 4096 == 0) stand_back();
+    if (++current->atomics % 4096 == 0)
+        stand_back("livelock: a thread repeats atomics and waits for a value that never comes");
 }
 }  // namespace emu
 template <class T> T atomicAdd(T* p, T x) {

@@ -17,6 +17,8 @@ void __tsan_destroy_fiber(void*);
 void __tsan_switch_to_fiber(void*, unsigned);
 void __tsan_acquire(void*);
 void __tsan_release(void*);
+void __tsan_read_range(void*, unsigned long);
+void __tsan_write_range(void*, unsigned long);
 }
 #endif
 
@@ -35,6 +37,22 @@ void acquire(void* cell) {
     __tsan_acquire(cell);
 #else
     (void)cell;
+#endif
+}
+
+// The runtime reads or writes memory for the thread that runs.
+void notes_read(const void* from, size_t bytes) {
+#if defined(EMU_TSAN)
+    __tsan_read_range((void*)from, bytes);
+#else
+    (void)from, (void)bytes;
+#endif
+}
+void notes_write(void* to, size_t bytes) {
+#if defined(EMU_TSAN)
+    __tsan_write_range(to, bytes);
+#else
+    (void)to, (void)bytes;
 #endif
 }
 

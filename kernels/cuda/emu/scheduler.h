@@ -12,6 +12,7 @@
 
 #include "emu/emu.h"
 #include "emu/fiber.h"
+#include "emu/pending.h"
 #include "emu/sanitizer.h"
 
 namespace emu {
@@ -21,6 +22,8 @@ thread_local Thread* current = nullptr;
 namespace {
 
 const size_t SHARED_BYTES = 228 << 10;
+// The address of the first byte of shared memory: the first KiB of a GPU's is the system's own.
+const uint32_t SHARED_START = 1024;
 const unsigned MAX_THREADS = 1024;
 const unsigned MAX_BARRIERS = 16;
 const size_t READY_ROOM = 16384;
@@ -37,6 +40,11 @@ struct Lane {
     // How often it has stood back since its last collective, and since when.
     unsigned yields = 0;
     std::chrono::steady_clock::time_point yields_since{};
+    // The barrier that it waits for, if it is one with phases.
+    const Mbarrier* mbarrier = nullptr;
+    uint64_t cluster_generation = 0;
+    // Groups of bulk stores, oldest first; the last is open.
+    std::vector<std::vector<Transfer>> stores{};
 };
 
 // Who has come to a barrier or collective. For the thread sanitizer there are two cells, used in turn: who wakes late must
@@ -62,7 +70,7 @@ struct Gathering {
 // How many bytes the cells of all barriers and warps of a block take, 16 for each.
 const unsigned GATHERINGS_OF_WARP = 4;
 const size_t CELL_BYTES = 8192;
-static_assert((MAX_BARRIERS + MAX_THREADS / 32 * GATHERINGS_OF_WARP) * 16 <= CELL_BYTES, "cells");
+static_assert((MAX_BARRIERS + 1 + MAX_THREADS / 32 * GATHERINGS_OF_WARP + MAX_MBARRIERS) * 16 <= CELL_BYTES, "cells");
 
 struct SharedArray {
     const void* id;
@@ -94,7 +102,16 @@ struct Scheduler {
     size_t ready_head = 0;
     unsigned live = 0;
     Gathering barriers[MAX_BARRIERS];
+    Gathering cluster;
     std::vector<std::vector<Gathering>> warps;
+    // Of both, how many the block has had at once.
+    unsigned mbarriers_used = 0, loads_used = 0;
+    std::vector<Mbarrier> mbarriers = std::vector<Mbarrier>(MAX_MBARRIERS);
+    std::vector<Transfer> loads = std::vector<Transfer>(MAX_LOADS);
+    unsigned char* mbarrier_cells = nullptr;
+    std::vector<WarpWork> work;
+    // Threads that wait for registers of other warpgroups.
+    std::vector<unsigned> register_waiters;
     std::vector<SharedArray> arrays;
     unsigned char* shared = nullptr;
     size_t shared_used = 0;
@@ -108,6 +125,8 @@ struct Scheduler {
     Scheduler() {
         map_shared();
         ready.reserve(READY_ROOM);
+        register_waiters.reserve(MAX_THREADS);
+        for (Mbarrier& barrier : mbarriers) barrier.waiting.reserve(MAX_THREADS);
     }
     // The cells and, from the next page on, shared memory. New pages hold zeros until a block poisons what it uses.
     void map_shared() {

@@ -84,7 +84,6 @@ inline void mma_m16n8k8_tf32(void** args, uint32_t mask) {
         }
     }
 }
-inline float widen_bf16(uint16_t bits) { return __uint_as_float((uint32_t)bits << 16); }
 struct Ldmatrix {
     const void* row;
     uint32_t* fragment;

@@ -14,6 +14,7 @@ use std::time::Instant;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use super::engine::{Engine, Function, Launched, Mark, Module};
+use super::tensor_map::{Layout, TensorMap};
 use super::{Architecture, Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
 
@@ -170,6 +171,10 @@ impl Engine for Emulator {
         // SAFETY: as in `upload`.
         unsafe { (at as *mut u8).write_bytes(value, len_bytes) };
         Ok(())
+    }
+
+    fn tensor_map(&self, layout: &Layout) -> Result<TensorMap> {
+        Ok(layout.for_emulator())
     }
 
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
