@@ -30,7 +30,8 @@ void carry_out_row(const Transfer& t, unsigned char* row, uint32_t to, bool load
     const long elems = 16 / map.elem_bytes, size = (long)map.sizes[0];
     for (long first = 0; first < (long)map.box[0]; first += elems) {
         unsigned char* shared = at_shared_address(swizzled(to + (uint32_t)first * map.elem_bytes, map.swizzle));
-        const long low = std::clamp<long>(-(t.at[0] + first), 0, elems), high = std::clamp<long>(size - t.at[0] - first, 0, elems);
+        const long place = t.at[0] + first;
+        const long low = std::clamp<long>(-place, 0, elems), high = std::clamp<long>(size - place, 0, elems);
         const bool exists = row && low < high;
         if (loads && !(exists && low == 0 && high == elems)) notes_write(shared, 16), memset(shared, 0, 16);
         if (!exists) continue;

@@ -129,7 +129,7 @@ void mbarrier_arrive_expect(void* at, unsigned bytes, Site site) {
 
 bool mbarrier_try_wait(void* at, unsigned parity, Site site) {
     Mbarrier& barrier = mbarrier_at(at, site);
-    if (!barrier.has_ended(parity)) stand_back("a thread asks an mbarrier for ever", site);
+    if (!barrier.has_ended(parity)) stand_back("livelock: a thread asks an mbarrier for ever", site);
     if (!barrier.has_ended(parity)) return false;
     if (barrier.phase > 0) observe(barrier);
     return true;

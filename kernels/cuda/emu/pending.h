@@ -57,7 +57,9 @@ struct WarpWork {
     std::vector<Sums> sums;
     uint64_t group = 0, log = 0;
     bool fenced = false;
+    // Registers of a thread: at first the most that the block leaves it, of which the compiler may have taken fewer.
     unsigned registers = 0;
+    bool has_set_registers = false;
 };
 
 }  // namespace

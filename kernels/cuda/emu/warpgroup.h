@@ -205,7 +205,7 @@ void take_registers(void** args, uint32_t mask) {
     if (mask != ~0u || scheduler->work.size() % 4 != 0) fail("setmaxnreg needs whole warpgroups", call.site);
     if (call.count < 24 || call.count > 256 || call.count % 8 != 0)
         fail("setmaxnreg takes 24 to 256 registers, a multiple of 8", call.site);
-    if (call.more ? call.count < own.registers : call.count > own.registers)
+    if (call.more ? own.has_set_registers && call.count < own.registers : call.count > own.registers)
         fail(call.more ? "setmaxnreg_inc asks for fewer registers than there are"
                        : "setmaxnreg_dec asks for more registers than there are", call.site);
     unsigned used = 0;
@@ -213,7 +213,7 @@ void take_registers(void** args, uint32_t mask) {
     const bool granted = used - own.registers * 32 + call.count * 32 <= REGISTERS;
     for (int lane = 0; lane < 32; lane++) ((RegisterCall*)args[lane])->granted = granted;
     if (!granted) return;
-    own.registers = call.count;
+    own.registers = call.count, own.has_set_registers = true;
     log(own, call.count);
     wake_all(scheduler->register_waiters);
 }

@@ -120,7 +120,7 @@ impl Engine for Emulator {
     }
 
     fn architecture(&self) -> Architecture {
-        // Its prelude has twins of the instructions up to 8.0.
+        // The newest for which kernels are chosen; wrappers of 9.0 have twins too.
         Architecture { number: 80 }
     }
 

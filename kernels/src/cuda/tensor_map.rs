@@ -112,7 +112,9 @@ impl Tiled<'_> {
         let fail = |message: String| Err(Error::new(ErrorKind::Argument(format!("tensor map: {message}"))));
         if !(2..=MAX_DIMS).contains(&rank) || self.strides.len() != rank || self.tile.len() != rank {
             let (strides, tile) = (self.strides.len(), self.tile.len());
-            return fail(format!("shape, strides and tile have {rank}, {strides} and {tile} dims, expected 2 to 4 alike"));
+            return fail(format!(
+                "shape, strides and tile have {rank}, {strides} and {tile} dims, expected 2 to 4 alike"
+            ));
         }
         if self.shape.iter().any(|&size| size == 0 || size > 1 << 32) {
             return fail(format!("sizes are 1 to 2^32, got {:?}", self.shape));
@@ -124,14 +126,19 @@ impl Tiled<'_> {
         let is_aligned = |stride: usize| (stride * elem_bytes).is_multiple_of(16) && stride < (1 << 40) / elem_bytes;
         if self.strides[rank - 1] != 1 || !self.strides[..rank - 1].iter().all(|&stride| is_aligned(stride)) {
             let strides = self.strides;
-            return fail(format!("strides are multiples of 16 bytes and the innermost is 1, got {strides:?} {}", self.dtype));
+            return fail(format!(
+                "strides are multiples of 16 bytes and the innermost is 1, got {strides:?} {}",
+                self.dtype
+            ));
         }
         if !self.address.is_multiple_of(16) {
             return fail(format!("the tensor starts at a multiple of 16 bytes, got {:#x}", self.address));
         }
         let (row_bytes, span) = (self.tile[rank - 1] * elem_bytes, self.swizzle.span_bytes());
         if row_bytes % 16 != 0 || span != 0 && row_bytes != span {
-            return fail(format!("{row_bytes} bytes in a row of the box, expected {span}, or a multiple of 16 for none"));
+            return fail(format!(
+                "{row_bytes} bytes in a row of the box, expected {span}, or a multiple of 16 for none"
+            ));
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ DEVICE void produce(Elem* tiles, Ring& ring, const TensorMap& a, const TensorMap
         if (MISTAKE != NO_EMPTY_WAIT) mbarrier_wait(&ring.empty[stage], (round + 1) % 2);
         const u32 wrong = MISTAKE == FEWER_BYTES ? -16 : MISTAKE == MORE_BYTES ? 16 : 0;
         mbarrier_arrive_expect(&ring.full[stage], STAGE_BYTES + wrong);
+        if (MISTAKE == TOO_MANY_ARRIVALS) mbarrier_arrive(&ring.full[stage]);
         tma_load_2d(a_tile, &a, step * DEPTH, row, &ring.full[stage]);
         if (B_IS_MN_MAJOR) {
             for (int part = 0; part < COLS / 64; part++)
@@ -43,8 +44,8 @@ DEVICE void multiply(f32 (&d)[COLS / 2], const Elem* a_tile, const Elem* b_tile,
     // 64 columns on lies a box further, 8 along k one pattern.
     const u32 box_bytes = 64 * DEPTH * sizeof(Elem) + (MISTAKE == OUTSIDE_SHARED ? 1 << 16 : 0);
     const u64 a = matrix_descriptor(a_tile, 0, PATTERN_BYTES, swizzle);
-    const u64 b = MISTAKE == SWAPPED_OFFSETS ? matrix_descriptor(b_tile, PATTERN_BYTES, B_IS_MN_MAJOR ? box_bytes : 0, swizzle)
-                                             : matrix_descriptor(b_tile, box_bytes, PATTERN_BYTES, swizzle);
+    u64 b = matrix_descriptor(b_tile, box_bytes, PATTERN_BYTES, swizzle);
+    if (MISTAKE == SWAPPED_OFFSETS) b = matrix_descriptor(b_tile, PATTERN_BYTES, B_IS_MN_MAJOR ? box_bytes : 0, swizzle);
     if (MISTAKE != NO_WGMMA_FENCE) wgmma_fence(d);
 UNROLL for (int k = 0; k < DEPTH / 16; k++) {
         const u64 a_k = advance(a, k * 32), b_k = advance(b, B_IS_MN_MAJOR ? k * 2 * PATTERN_BYTES : k * 32);
@@ -77,7 +78,7 @@ DEVICE void consume(Elem* tiles, Ring& ring, const TensorMap& c, i32 row, i32 co
         const u32 stage = step % STAGES, parity = step / STAGES % 2;
         const Elem* tile = tiles + stage * STAGE_ELEMS;
         if (MISTAKE == ENDLESS_TRY) {
-            while (!mbarrier_try_wait(&ring.full[stage], 1 - parity) || step == 0) {}
+            while (!mbarrier_try_wait(&ring.empty[stage], parity)) {}
         } else if (MISTAKE != NO_FULL_WAIT) {
             mbarrier_wait(&ring.full[stage], MISTAKE == OTHER_PARITY ? 1 - parity : parity);
         }
@@ -85,7 +86,6 @@ DEVICE void consume(Elem* tiles, Ring& ring, const TensorMap& c, i32 row, i32 co
         // The products of the last step have ended: its stage may be filled again.
         wgmma_wait<1>();
         if (step > 0) mbarrier_arrive(&ring.empty[(step - 1) % STAGES]);
-        if (MISTAKE == TOO_MANY_ARRIVALS) mbarrier_arrive(&ring.full[(stage + 1) % STAGES]);
     }
     if (MISTAKE != NO_WGMMA_WAIT) wgmma_wait<0>(d);
     give_out(d, (f32*)(tiles + STAGES * STAGE_ELEMS), c, row, col);

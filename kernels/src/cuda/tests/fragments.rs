@@ -26,7 +26,10 @@ fn registers(elem: DType, lanes: usize, n: usize, value: impl Fn(usize, usize) -
         let element = |i: usize| bits(elem, value(lane, register * per_register + i)) << (16 * i);
         (0..per_register).map(element).fold(0, |all, bits| all | bits)
     };
-    (0..lanes).flat_map(|lane| (0..n / per_register).map(move |register| (lane, register))).map(|(l, r)| of(l, r)).collect()
+    (0..lanes)
+        .flat_map(|lane| (0..n / per_register).map(move |register| (lane, register)))
+        .map(|(l, r)| of(l, r))
+        .collect()
 }
 
 /// "Matrix Fragments for mma.m16n8k16 with floating point type": row and column of element `i` of a; k and column of b.
@@ -228,7 +231,7 @@ impl Place {
             (false, 16) => mn % 8 * 16 + mn / 8 * stride + k % 8 * 2 + k / 8 * leading,
             (false, _) => mn % 8 * span + mn / 8 * stride + k * 2,
         };
-        at ^ ((at >> 7) & (span / 16 - 1)) << 4
+        at ^ (((at >> 7) & (span / 16 - 1)) << 4)
     }
 
     /// Shared memory that holds the matrix, in words, and what its descriptor says.
@@ -285,7 +288,8 @@ fn warpgroup_products(elem: DType, cols: usize, a_is_mn_major: Option<bool>, b_i
             let (thread, i) = (place / (cols / 2), place % (cols / 2));
             let (row, col) = (thread / 32 * 16 + thread % 32 / 4 + 8 * (i / 2 % 2), i / 4 * 8 + thread % 4 * 2 + i % 2);
             let product: i32 = (0..16).map(|k| a_number(row, k) * b_number(col, k)).sum();
-            let what = || format!("{elem}, {cols} columns, a {a_place:?}, b {b_place:?}: thread {thread}, register {i}");
+            let what =
+                || format!("{elem}, {cols} columns, a {a_place:?}, b {b_place:?}: thread {thread}, register {i}");
             assert_eq!(got, start[place] + product as f32, "{}", what());
         }
     }
@@ -309,12 +313,13 @@ fn a_warpgroup_multiplies_registers() {
 fn a_descriptor_has_its_fields_where_the_format_says() {
     let Some(device) = own_device() else { return };
     let defines = [("COLS", 64), ("A_IN_REGISTERS", 0), ("A_MAJOR", 0), ("B_MAJOR", 0), ("THREADS", 128)];
-    for (start, leading, stride, swizzle) in [(0u32, 16u32, 1024u32, 1u32), (8192, 4096, 2048, 0), (1040, 272, 512, 3)] {
+    for (start, leading, stride, swizzle) in [(0u32, 16u32, 1024u32, 1u32), (8192, 4096, 2048, 0), (1040, 272, 512, 3)]
+    {
         let y = upload(&device, &[0u64; 3]);
         let stage = Stage::new(&device, unit(DType::BF16, &defines), "descriptor").threads(32).shared_bytes(10240);
         stage.param(y.address()).param(start).param(leading).param(stride).param(swizzle).run().unwrap();
         let [descriptor, address, advanced] = download::<u64>(&y, 3)[..] else { panic!("three words") };
-        let field = |low: u32, bits: u32| descriptor >> low & ((1 << bits) - 1);
+        let field = |low: u32, bits: u32| (descriptor >> low) & ((1 << bits) - 1);
         let encoded = |x: u64| (x & 0x3ffff) >> 4;
         assert_eq!(address % 1024, u64::from(start) % 1024);
         assert_eq!(field(0, 14), encoded(address));

@@ -46,8 +46,10 @@ impl Product {
         let device = own_device()?;
         let Product { elem, m, n, k, .. } = *self;
         let mut rng = Rng::seed(7);
-        let (a, b): (Vec<_>, Vec<_>) =
-            ((0..m * k).map(|_| number(elem, &mut rng)).collect(), (0..k * n).map(|_| number(elem, &mut rng)).collect());
+        let (a, b): (Vec<_>, Vec<_>) = (
+            (0..m * k).map(|_| number(elem, &mut rng)).collect(),
+            (0..k * n).map(|_| number(elem, &mut rng)).collect(),
+        );
         let bits = |values: &[(u16, f64)]| values.iter().map(|x| x.0).collect::<Vec<_>>();
         let (a_memory, b_memory) = (upload(&device, &bits(&a)), upload(&device, &bits(&b)));
         let c_memory = upload(&device, &vec![f32::NAN; m * n]);
@@ -121,7 +123,10 @@ fn a_missing_wait_for_a_copy_is_seen() {
 
 #[test]
 fn another_count_of_bytes_is_seen() {
-    assert_reported("MORE_BYTES", &["deadlock", "an mbarrier at", "hopper_pipeline.cu:", "0 of 1 arrivals and 16 bytes"]);
+    assert_reported(
+        "MORE_BYTES",
+        &["deadlock", "an mbarrier at", "hopper_pipeline.cu:", "0 of 1 arrivals and 16 bytes"],
+    );
     assert_reported("FEWER_BYTES", &["deadlock", "an mbarrier at", "hopper_pipeline.cu:", "and -16 bytes"]);
     assert_reported("TOO_MANY_ARRIVALS", &["more threads arrive at an mbarrier than its phase waits for at"]);
 }
@@ -220,7 +225,7 @@ fn copy_box(shape: &[usize], tile: &[usize], from: &[i64], to: &[i64], swizzle: 
         let value = linear(&moved(from), shape).map_or(0.0, |at| x[at]);
         // Row r of a pattern puts its piece c at c ^ r, c ^ r / 2 or c ^ r / 4: with rows of 128, 64 or 32 bytes.
         let (row, byte) = (i * 4 / row_bytes, i * 4 % row_bytes);
-        let piece = if span == 0 { byte / 16 } else { byte / 16 ^ (row * span / 128) % (span / 16) };
+        let piece = if span == 0 { byte / 16 } else { (byte / 16) ^ (row * span / 128 % (span / 16)) };
         assert_eq!(raw[(row * row_bytes + piece * 16 + byte % 16) / 4], value, "{swizzle:?} {tile:?} {place:?}");
         if let Some(at) = linear(&moved(to), shape) {
             want[at] = value;
@@ -231,7 +236,8 @@ fn copy_box(shape: &[usize], tile: &[usize], from: &[i64], to: &[i64], swizzle: 
 
 #[test]
 fn boxes_are_copied_with_zeros_outside_and_in_their_pattern() {
-    for (swizzle, cols) in [(Swizzle::None, 12), (Swizzle::Bytes32, 8), (Swizzle::Bytes64, 16), (Swizzle::Bytes128, 32)] {
+    for (swizzle, cols) in [(Swizzle::None, 12), (Swizzle::Bytes32, 8), (Swizzle::Bytes64, 16), (Swizzle::Bytes128, 32)]
+    {
         copy_box(&[30, 40], &[16, cols], &[3, 4], &[14, 8], swizzle);
         copy_box(&[30, 40], &[16, cols], &[-5, 35], &[20, -3], swizzle);
         copy_box(&[5, 9, 36], &[3, 8, cols], &[3, -2, 6], &[-1, 4, 30], swizzle);
@@ -295,7 +301,12 @@ fn wrappers_compile_for_hopper_without_a_warning() {
         // Notes like C7508 and C7510 say that setmaxnreg is ignored or that products wait for each other.
         let is_clean = !compiled.log.contains("warning") && !compiled.log.contains("(C7");
         let spills = compiled.log.matches(" 0 bytes spill stores, 0 bytes spill loads").count();
-        assert!(is_clean && spills == compiled.log.matches("spill stores").count(), "{}: {}", unit.label(), compiled.log);
+        assert!(
+            is_clean && spills == compiled.log.matches("spill stores").count(),
+            "{}: {}",
+            unit.label(),
+            compiled.log
+        );
     }
     // Without any of it, the headers compile for what has not got it.
     let unit = Unit { name: "fragments", elem: DType::F16, defines: vec![] };
