@@ -54,6 +54,15 @@ struct bf16 {
     u16 bits;
 };
 
+// Where something is in shared memory, as instructions that work on it are told: 18 bits.
+DEVICE u32 shared_address(const void* shared) {
+#ifdef CHAINRULE_EMU
+    return emu::shared_address(shared);
+#else
+    return (u32)__cvta_generic_to_shared(shared);
+#endif
+}
+
 DEVICE u32 bits_of(f32 x) { return __float_as_uint(x); }
 DEVICE f32 float_of(u32 bits) { return __uint_as_float(bits); }
 

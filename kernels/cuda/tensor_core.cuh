@@ -1,5 +1,5 @@
 // Tensor cores and what feeds them, from architecture 8.0 on: products of small matrices by a warp, loads of their
-// fragments, and copies that go on while threads compute. On the emulator each has a twin (emu/emu.h).
+// fragments, and copies that go on while threads compute. On the emulator each has a twin (emu/tensor_core.h).
 // Which thread holds what: PTX ISA, "Matrix fragments for mma.m16n8k16", "... for mma.m16n8k8" and "ldmatrix".
 #pragma once
 #include "prelude.cuh"
@@ -10,6 +10,7 @@
 template <class T> DEVICE void mma_m16n8k16(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]);
 
 #ifdef CHAINRULE_EMU
+#include "emu/tensor_core.h"
 template <> DEVICE void mma_m16n8k16<bf16>(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     emu::Mma mma{d, a, b};
     emu::warp_collective(FULL, emu::mma_m16n8k16<emu::widen_bf16>, &mma, 7, emu::Site::here());
@@ -28,7 +29,6 @@ template <> DEVICE void mma_m16n8k16<f16>(f32 (&d)[4], const u32 (&a)[4], const 
     }
 MMA_M16N8K16(bf16, "bf16")
 MMA_M16N8K16(f16, "f16")
-DEVICE u32 shared_address(const void* shared) { return (u32)__cvta_generic_to_shared(shared); }
 #endif
 
 // x as a tf32, an f32 of 10 bits behind the point: the nearest, ties away from zero; NaN stays NaN.

@@ -64,12 +64,21 @@ void warp_collective(uint32_t mask, Collective collective, void* arg, int tag, S
 // The place of a shared array: the same for all threads of a block. `id` tells arrays of one kernel apart.
 void* shared_array(const void* id, size_t bytes, size_t align, const char* name);
 void* dynamic_shared();
-// Lets the other threads go on.
-void stand_back();
+// Lets the other threads go on; an error that says why, of a thread that does only this for five seconds.
+void stand_back(const char* why, Site site = {"", 0});
 [[noreturn]] void fail(const char* message);
+[[noreturn]] void fail(const char* message, Site site);
+// Where something is in shared memory, as descriptors and copies name it. Like a GPU's it does not begin at 0.
+uint32_t shared_address(const void* shared);
 
 float half_to_float(uint16_t bits);
 uint16_t float_to_half(float x);
+inline float widen_bf16(uint16_t bits) {
+    const uint32_t wide = (uint32_t)bits << 16;
+    float y;
+    memcpy(&y, &wide, 4);
+    return y;
+}
 
 // Calls a kernel with parameters that are given by their addresses, as a driver gets them.
 template <class... P, size_t... I> void call(void (*kernel)(P...), void** params, std::index_sequence<I...>) {
@@ -193,7 +202,8 @@ inline int __all_sync(uint32_t mask, int mine, emu::Site site = emu::Site::here(
 // Atomics, real ones: blocks run on several threads. Who repeats them, waiting for another thread, lets it run.
 namespace emu {
 inline void count_atomic() {
-    if (++current->atomics % 4096 == 0) stand_back();
+    if (++current->atomics % 4096 == 0)
+        stand_back("livelock: a thread repeats atomics and waits for a value that never comes");
 }
 }  // namespace emu
 template <class T> T atomicAdd(T* p, T x) {
@@ -228,109 +238,3 @@ template <class T> T atomicMin(T* p, T x) {
     return old;
 }
 template <class T> T atomicOr(T* p, T x) { return __atomic_fetch_or(p, x, __ATOMIC_RELAXED); }
-
-// Asynchronous copies of cp.async: what is copied appears at the wait and no sooner, so that a missing wait shows.
-namespace emu {
-inline void copy_async(void* to, const void* from, size_t bytes, size_t valid_bytes) {
-    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0) fail("an asynchronous copy is not aligned");
-    if (valid_bytes > bytes) fail("an asynchronous copy reads more than it writes");
-    if (current->copies.empty()) current->copies.emplace_back();
-    current->copies.back().push_back({to, from, bytes, valid_bytes});
-}
-inline void copy_async_commit() {
-    if (current->copies.empty()) current->copies.emplace_back();
-    current->copies.emplace_back();
-}
-inline void copy_async_wait(size_t groups) {
-    auto& copies = current->copies;
-    while (copies.size() > groups + 1) {
-        for (const PendingCopy& copy : copies.front()) {
-            memcpy(copy.to, copy.from, copy.valid_bytes);
-            memset((char*)copy.to + copy.valid_bytes, 0, copy.bytes - copy.valid_bytes);
-        }
-        copies.erase(copies.begin());
-    }
-}
-}  // namespace emu
-
-// Tensor cores: mma.m16n8k16 and ldmatrix as collectives of a warp. Where which element of a fragment is: PTX ISA,
-// "Matrix Fragments for mma.m16n8k16 with floating point type" and "Warp-level matrix load instruction: ldmatrix".
-namespace emu {
-struct Mma {
-    float* d;
-    const uint32_t *a, *b;
-};
-template <float (*WIDEN)(uint16_t)> void mma_m16n8k16(void** args, uint32_t mask) {
-    if (mask != ~0u) fail("mma needs all 32 lanes");
-    float a[16][16], b[16][8];
-    for (int lane = 0; lane < 32; lane++) {
-        auto* own = (Mma*)args[lane];
-        int group = lane / 4, member = lane % 4;
-        for (int r = 0; r < 4; r++)
-            for (int half = 0; half < 2; half++)
-                a[group + r % 2 * 8][member * 2 + half + r / 2 * 8] = WIDEN((uint16_t)(own->a[r] >> 16 * half));
-        for (int r = 0; r < 2; r++)
-            for (int half = 0; half < 2; half++)
-                b[member * 2 + half + r * 8][group] = WIDEN((uint16_t)(own->b[r] >> 16 * half));
-    }
-    for (int lane = 0; lane < 32; lane++) {
-        auto* own = (Mma*)args[lane];
-        int group = lane / 4, member = lane % 4;
-        for (int i = 0; i < 4; i++) {
-            int row = group + i / 2 * 8, col = member * 2 + i % 2;
-            float sum = own->d[i];
-            for (int k = 0; k < 16; k++) sum += a[row][k] * b[k][col];
-            own->d[i] = sum;
-        }
-    }
-}
-// Ties go away from zero, which adding half a unit to the magnitude does; beyond the greatest it gives infinity.
-inline uint32_t float_to_tf32(float x) {
-    uint32_t bits = __float_as_uint(x);
-    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fffffff;
-    return (bits + 0x1000) & 0xffffe000;
-}
-// "Matrix Fragments for mma.m16n8k8", of tf32: the hardware does not look at an operand's lower 13 bits.
-inline void mma_m16n8k8_tf32(void** args, uint32_t mask) {
-    if (mask != ~0u) fail("mma needs all 32 lanes");
-    auto value = [](uint32_t bits) { return __uint_as_float(bits & 0xffffe000); };
-    float a[16][8], b[8][8];
-    for (int lane = 0; lane < 32; lane++) {
-        auto* own = (Mma*)args[lane];
-        int group = lane / 4, member = lane % 4;
-        for (int r = 0; r < 4; r++) a[group + r % 2 * 8][member + r / 2 * 4] = value(own->a[r]);
-        for (int r = 0; r < 2; r++) b[member + r * 4][group] = value(own->b[r]);
-    }
-    for (int lane = 0; lane < 32; lane++) {
-        auto* own = (Mma*)args[lane];
-        for (int i = 0; i < 4; i++) {
-            int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-            float sum = own->d[i];
-            for (int k = 0; k < 8; k++) sum += a[row][k] * b[k][col];
-            own->d[i] = sum;
-        }
-    }
-}
-inline float widen_bf16(uint16_t bits) { return __uint_as_float((uint32_t)bits << 16); }
-struct Ldmatrix {
-    const void* row;
-    uint32_t* fragment;
-};
-template <int MATRICES, bool TRANSPOSED> void ldmatrix(void** args, uint32_t mask) {
-    if (mask != ~0u) fail("ldmatrix needs all 32 lanes");
-    for (int matrix = 0; matrix < MATRICES; matrix++) {
-        uint16_t m[8][8];
-        for (int row = 0; row < 8; row++) {
-            const void* from = ((Ldmatrix*)args[matrix * 8 + row])->row;
-            if ((uintptr_t)from % 16 != 0) fail("ldmatrix needs rows that are aligned to 16 bytes");
-            memcpy(m[row], from, 16);
-        }
-        for (int lane = 0; lane < 32; lane++) {
-            int group = lane / 4, pair = lane % 4 * 2;
-            uint32_t low = TRANSPOSED ? m[pair][group] : m[group][pair];
-            uint32_t high = TRANSPOSED ? m[pair + 1][group] : m[group][pair + 1];
-            ((Ldmatrix*)args[lane])->fragment[matrix] = low | high << 16;
-        }
-    }
-}
-}  // namespace emu

@@ -58,10 +58,12 @@ IFS=$old_ifs
 
 [ $# -gt 0 ] || set -- attention::uneven_sizes attention::halves_of_whole_tiles rows::softmax_of_rows rows::layer_norm \
     rows::cross_entropy_of rows::a_label tensor_cores_with small_products a_long_k few_vectors scan::products sort:: \
-    indexing::gather_and indexing::sums_into random::dropout reduce::nan optimisers::adamw nonzero::places
+    indexing::gather_and indexing::sums_into random::dropout reduce::nan optimisers::adamw nonzero::places \
+    cuda::tests::hopper::a_pipeline cuda::tests::hopper::boxes cuda::tests::fragments
 for name; do
     started=$(date +%s)
-    if run "$kernels" "$name" && grep -q '[1-9][0-9]* passed' "$folder/log"; then
+    case $name in cuda::tests::*) program=$own ;; *) program=$kernels ;; esac
+    if run "$program" "$name" && grep -q '[1-9][0-9]* passed' "$folder/log"; then
         echo "clean   $name ($(($(date +%s) - started)) s)"
     else
         complain "$name"

@@ -10,7 +10,7 @@ use super::driver::Driver;
 use super::emulator::Emulator;
 use super::engine::{Engine, Function, Module};
 use super::memory::Arena;
-use super::{Architecture, CudaEvent, CudaMemory, Unit};
+use super::{Architecture, CudaEvent, CudaMemory, TensorMap, Tiled, Unit};
 use crate::cpu::memory::MemoryStats;
 use crate::{Error, ErrorKind, Result};
 
@@ -135,6 +135,26 @@ impl CudaDevice {
     /// Whose instructions kernels may use; the emulator counts as 8.0.
     pub fn architecture(&self) -> Architecture {
         self.0.engine.architecture()
+    }
+
+    /// What a kernel that copies boxes of this tensor is given.
+    ///
+    /// # Errors
+    /// A tensor or box that the copy engine cannot copy, with the rule that it breaks; what the driver refuses.
+    ///
+    /// ```
+    /// use chainrule_kernels::DType;
+    /// use chainrule_kernels::cuda::{CudaDevice, Swizzle, Tiled};
+    /// let Ok(device) = CudaDevice::emulator() else { return Ok(()) };
+    /// let (shape, strides, tile) = (&[100, 64], &[64, 1], &[16, 64]);
+    /// let x = Tiled { address: 4096, dtype: DType::BF16, shape, strides, tile, swizzle: Swizzle::Bytes128 };
+    /// assert!(device.tensor_map(x).is_ok());
+    /// assert!(device.tensor_map(Tiled { address: 4098, ..x }).is_err());
+    /// # Ok::<(), chainrule_kernels::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn tensor_map(&self, tensor: Tiled<'_>) -> Result<TensorMap> {
+        self.0.engine.tensor_map(&tensor.layout()?)
     }
 
     /// Every unit that was compiled or loaded so far: what a check compiles for other GPUs.

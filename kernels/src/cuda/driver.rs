@@ -7,8 +7,9 @@ use cudarc::driver::sys::{self, CUresult};
 
 use super::engine::{Engine, Function, Launched, Mark, Module};
 use super::nvrtc::{self, Architecture};
+use super::tensor_map::{Layout, Swizzle, TensorMap};
 use super::{Unit, cache, source};
-use crate::{Error, ErrorKind, Result};
+use crate::{DType, Error, ErrorKind, Result};
 
 /// Shared memory that every kernel may have; more has to be asked for.
 const DEFAULT_SHARED_BYTES: usize = 48 << 10;
@@ -149,6 +150,30 @@ impl Engine for Driver {
         check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(at, value, len_bytes, self.stream) })
     }
 
+    fn tensor_map(&self, layout: &Layout) -> Result<TensorMap> {
+        self.bind()?;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        let (dtype, swizzle) = (tensor_map_dtype(layout.dtype), tensor_map_swizzle(layout.swizzle));
+        // SAFETY: the arrays have the map's number of dims at least, and all outlive the call.
+        check("cuTensorMapEncodeTiled", unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map,
+                dtype,
+                layout.rank as u32,
+                layout.address as *mut c_void,
+                layout.sizes.as_ptr(),
+                layout.strides_bytes.as_ptr(),
+                layout.tile.as_ptr(),
+                [1u32; 4].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                swizzle,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        })?;
+        Ok(TensorMap(map.opaque))
+    }
+
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
         let options = nvrtc::options(self.architecture);
         let version = nvrtc::version()?;
@@ -220,6 +245,30 @@ impl Engine for Driver {
             // SAFETY: the event came from `mark` and is destroyed once.
             check("cuEventDestroy", unsafe { sys::cuEventDestroy_v2(mark.0 as sys::CUevent) })
         });
+    }
+}
+
+fn tensor_map_dtype(dtype: DType) -> sys::CUtensorMapDataType {
+    use sys::CUtensorMapDataType as T;
+    match dtype {
+        DType::Bool | DType::U8 => T::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        DType::U32 => T::CU_TENSOR_MAP_DATA_TYPE_UINT32,
+        DType::I32 => T::CU_TENSOR_MAP_DATA_TYPE_INT32,
+        DType::I64 => T::CU_TENSOR_MAP_DATA_TYPE_INT64,
+        DType::F16 => T::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        DType::BF16 => T::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        DType::F32 => T::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        DType::F64 => T::CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
+    }
+}
+
+fn tensor_map_swizzle(swizzle: Swizzle) -> sys::CUtensorMapSwizzle {
+    use sys::CUtensorMapSwizzle as S;
+    match swizzle {
+        Swizzle::None => S::CU_TENSOR_MAP_SWIZZLE_NONE,
+        Swizzle::Bytes32 => S::CU_TENSOR_MAP_SWIZZLE_32B,
+        Swizzle::Bytes64 => S::CU_TENSOR_MAP_SWIZZLE_64B,
+        Swizzle::Bytes128 => S::CU_TENSOR_MAP_SWIZZLE_128B,
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use super::engine::{Engine, Function, Launched, Mark, Module};
+use super::tensor_map::{Layout, TensorMap};
 use super::{Architecture, Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
 
@@ -125,7 +126,7 @@ impl Engine for Emulator {
     }
 
     fn architecture(&self) -> Architecture {
-        // Its prelude has twins of the instructions up to 8.0.
+        // The newest for which kernels are chosen; wrappers of 9.0 have twins too.
         Architecture { number: 80 }
     }
 
@@ -176,6 +177,10 @@ impl Engine for Emulator {
         // SAFETY: as in `upload`.
         unsafe { (at as *mut u8).write_bytes(value, len_bytes) };
         Ok(())
+    }
+
+    fn tensor_map(&self, layout: &Layout) -> Result<TensorMap> {
+        Ok(layout.for_emulator())
     }
 
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {

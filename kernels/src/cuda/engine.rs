@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 
+use super::tensor_map::{Layout, TensorMap};
 use super::{Architecture, Unit};
 use crate::Result;
 
@@ -66,6 +67,8 @@ pub(crate) trait Engine: Send + Sync {
     fn download(&self, from: u64, bytes: &mut [u8]) -> Result<()>;
     /// Sets bytes on the device.
     fn set_bytes(&self, at: u64, value: u8, len_bytes: usize) -> Result<()>;
+    /// What the copy engine is told of a tensor.
+    fn tensor_map(&self, layout: &Layout) -> Result<TensorMap>;
     /// Compiles a unit, or finds it compiled.
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>>;
     /// Runs an entry point with parameters given by their addresses.

@@ -21,6 +21,7 @@ mod event;
 mod memory;
 mod nvrtc;
 mod source;
+mod tensor_map;
 
 pub(crate) mod adamw;
 pub(crate) mod add_into;
@@ -56,6 +57,7 @@ pub use event::CudaEvent;
 pub(crate) use memory::CudaMemory;
 pub use nvrtc::{Architecture, Compiled, compile};
 pub use source::Unit;
+pub use tensor_map::{Swizzle, TensorMap, Tiled};
 
 #[cfg(test)]
 mod tests;

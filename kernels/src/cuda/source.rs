@@ -21,11 +21,24 @@ const FILES: &[(&str, &str)] = &[
     ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
     ("dropout.cu", include_str!("../../cuda/dropout.cu")),
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
+    ("emu/block.h", include_str!("../../cuda/emu/block.h")),
+    ("emu/bulk.h", include_str!("../../cuda/emu/bulk.h")),
+    ("emu/collective.h", include_str!("../../cuda/emu/collective.h")),
     ("emu/emu.cpp", include_str!("../../cuda/emu/emu.cpp")),
     ("emu/emu.h", include_str!("../../cuda/emu/emu.h")),
+    ("emu/fiber.h", include_str!("../../cuda/emu/fiber.h")),
+    ("emu/hopper.h", include_str!("../../cuda/emu/hopper.h")),
+    ("emu/mbarrier.h", include_str!("../../cuda/emu/mbarrier.h")),
+    ("emu/pending.h", include_str!("../../cuda/emu/pending.h")),
+    ("emu/sanitizer.h", include_str!("../../cuda/emu/sanitizer.h")),
+    ("emu/scheduler.h", include_str!("../../cuda/emu/scheduler.h")),
+    ("emu/tensor_core.h", include_str!("../../cuda/emu/tensor_core.h")),
+    ("emu/warpgroup.h", include_str!("../../cuda/emu/warpgroup.h")),
+    ("emu/wgmma.h", include_str!("../../cuda/emu/wgmma.h")),
     ("gather.cu", include_str!("../../cuda/gather.cu")),
     ("groups.cu", include_str!("../../cuda/groups.cu")),
     ("groups.cuh", include_str!("../../cuda/groups.cuh")),
+    ("hopper.cuh", include_str!("../../cuda/hopper.cuh")),
     ("index.cu", include_str!("../../cuda/index.cu")),
     ("l2_norm.cu", include_str!("../../cuda/l2_norm.cu")),
     ("layer_norm.cu", include_str!("../../cuda/layer_norm.cu")),
@@ -52,11 +65,18 @@ const FILES: &[(&str, &str)] = &[
     ("sort.cu", include_str!("../../cuda/sort.cu")),
     ("tensor_core.cuh", include_str!("../../cuda/tensor_core.cuh")),
     ("tensor_list.cuh", include_str!("../../cuda/tensor_list.cuh")),
+    ("wgmma.cuh", include_str!("../../cuda/wgmma.cuh")),
 ];
 
-/// Kernels that must fail, for tests.
+/// Kernels of tests: some that must fail, and some of which each part is looked at.
 #[cfg(test)]
-const TEST_FILES: &[(&str, &str)] = &[("faulty.cu", include_str!("../../tests/cuda/faulty.cu"))];
+const TEST_FILES: &[(&str, &str)] = &[
+    ("faulty.cu", include_str!("../../tests/cuda/faulty.cu")),
+    ("fragments.cu", include_str!("../../tests/cuda/fragments.cu")),
+    ("hopper_copies.cu", include_str!("../../tests/cuda/hopper_copies.cu")),
+    ("hopper_pipeline.cu", include_str!("../../tests/cuda/hopper_pipeline.cu")),
+    ("hopper_wrappers.cu", include_str!("../../tests/cuda/hopper_wrappers.cu")),
+];
 #[cfg(not(test))]
 const TEST_FILES: &[(&str, &str)] = &[];
 

@@ -1,13 +1,15 @@
 //! The runtime itself, on the emulator: a kernel of each shape, faults, guards and errors of compilation.
 
 mod faulty;
+mod fragments;
+mod hopper;
 
 use super::nvrtc;
 use super::*;
 use crate::{Buffer, DType, Device, View, bf16, copy, f16};
 
 /// The emulator; the host where there is no C++ compiler, unless `CHAINRULE_REQUIRE` asks for it.
-fn emulator() -> Device {
+fn emulated() -> Device {
     present("cuda-emu", Device::cuda_emu()).unwrap_or_default()
 }
 
@@ -26,9 +28,27 @@ fn present<T>(name: &str, opened: crate::Result<T>) -> Option<T> {
     }
 }
 
+/// An emulator of its own, in the order that `CHAINRULE_EMU_SEED` asks for.
+fn own_device() -> Option<CudaDevice> {
+    Some(CudaDevice::with_engine(Box::new(present("cuda-emu", emulator::Emulator::new())?)))
+}
+
+/// Memory of a device that holds these values.
+fn upload<P: bytemuck::Pod>(device: &CudaDevice, values: &[P]) -> CudaMemory {
+    let mut memory = CudaMemory::allocate(device, size_of_val(values)).unwrap();
+    memory.upload(bytemuck::cast_slice(values)).unwrap();
+    memory
+}
+
+fn download<P: bytemuck::Pod>(memory: &CudaMemory, n: usize) -> Vec<P> {
+    let mut values = vec![P::zeroed(); n];
+    memory.download(bytemuck::cast_slice_mut(&mut values)).unwrap();
+    values
+}
+
 #[test]
 fn copies_and_casts_on_the_emulator() {
-    let device = emulator();
+    let device = emulated();
     let values: Vec<i32> = (0..3000).collect();
     let x = Buffer::from_slice(&device, &values).unwrap();
     assert_eq!(x.to_vec::<i32>().unwrap(), values);
@@ -57,7 +77,7 @@ fn copies_and_casts_on_the_emulator() {
 
 #[test]
 fn conversions_of_halves_are_those_of_the_host() {
-    let device = emulator();
+    let device = emulated();
     // Every f16 to f32 and back, and floats around the boundaries of rounding.
     let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
     let x = Buffer::from_slice(&device, &all).unwrap();
@@ -110,7 +130,7 @@ fn units_compile_with_nvrtc() {
 
 #[test]
 fn events_tell_the_time_of_what_was_launched_between_them() {
-    let Device::Cuda(device) = emulator() else { return };
+    let Device::Cuda(device) = emulated() else { return };
     let x = Buffer::from_slice(&Device::Cuda(device.clone()), &vec![1.0f32; 100_000]).unwrap();
     let mut y = Buffer::allocate(&Device::Cuda(device.clone()), DType::F32, 100_000).unwrap();
     let start = device.record().unwrap();
