@@ -2,24 +2,9 @@
 // delta = rowsum(do * o),  ds = p * (z * (do v^T) - delta),  dv = (z * p)^T do,  dk = scale ds^T q,  dq = scale ds k, with
 // the dropout's factors z. Formulas and twins: src/attention.rs, src/cpu/attention_backward.rs.
 //
-// Keys and queries have a kernel each, so that every sum belongs to one block and has one order.
+// Keys and queries have a kernel each, so that every sum belongs to one block and has one order. Step 1, delta, is in
+// attention_delta.cu.
 #include "attention.cuh"
-
-// 1. delta[i] = sum over v of do[i, v] o[i, v]: a warp for each query.
-KERNEL(attention_delta, const Elem* o, const Elem* d_o, Compute* delta, AttentionParams p) {
-    const u64 rows = p.batch * p.heads * p.q_len;
-    const u64 row = thread_index() / WARP;
-    // Whole warps leave, so those that stay are complete.
-    if (row >= rows) return;
-    const u64 query = row % p.q_len, head = row / p.q_len % p.heads, batch = row / p.q_len / p.heads;
-    const Elem* o_row = matrix(o, p.o_strides, batch, head).from((i64)query).data;
-    const Elem* do_row = matrix(d_o, p.do_strides, batch, head).from((i64)query).data;
-    Compute sum = 0;
-    for (i64 c = threadIdx.x % WARP; c < (i64)p.value_dim; c += WARP)
-        sum += load(o_row + c * p.o_strides[3]) * load(do_row + c * p.do_strides[3]);
-    sum = warp_fold<Sum>(sum);
-    if (threadIdx.x % WARP == 0) delta[row] = sum;
-}
 
 // What a tile of gradients is computed from: lse and delta of its queries, and the dropout's draw.
 struct Saved {

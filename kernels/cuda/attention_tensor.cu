@@ -1,34 +1,12 @@
 // Attention, forward, on tensor cores: f16 and bf16 summed in f32, from architecture 8.0 on. Formulas, shapes and twins:
 // src/attention.rs, attention.cu, of which this is the same in results but for the rounding of the weights.
 //
-// A warp has TILES times 16 queries. Scores stay in registers in the layout of the product's result, which is that of
-// the second product's left factor. Keys and values arrive by asynchronous copies: values while scores are computed, the
-// next keys while the softmax and the second product are. Softmax is in powers of two. The host has checked that rows
-// are aligned to 16 bytes and that HEAD_COLS and VALUE_COLS, multiples of 16, are the head dims.
-#include "attention.cuh"
-#include "tensor_core.cuh"
+// Keys and values arrive by asynchronous copies: values while scores are computed, the next keys while the softmax and
+// the second product are. Softmax is in powers of two.
+#include "attention_tensor.cuh"
 
 const int TILES = QUERIES / (THREADS / WARP * 16);
 const int KEY_TILES = KEYS / 8, VALUE_TILES = VALUE_COLS / 8;
-// Eight elements more than a row has: the eight rows that a load of a fragment reads lie on different banks.
-const int HEAD_ROW = HEAD_COLS + 8, VALUE_ROW = VALUE_COLS + 8;
-const f32 LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
-typedef f32 Fragment[4];
-
-// Starts the copies of a tile of rows; those beyond `rows` are zero.
-template <int HEIGHT, int WIDTH> DEVICE void fetch_rows(Elem* to, Matrix x, i64 rows) {
-    const int CHUNKS = WIDTH / 8;
-    for (int at = threadIdx.x; at < HEIGHT * CHUNKS; at += THREADS) {
-        const int row = at / CHUNKS, col = at % CHUNKS * 8;
-        const bool exists = row < rows;
-        cp_async_16(to + row * (WIDTH + 8) + col, x.data + (exists ? row * x.row : 0) + col, exists ? 16 : 0);
-    }
-}
-
-// Two values in one register, rounded; `low` comes first in memory.
-DEVICE u32 packed(f32 low, f32 high) {
-    return (u32)convert<Elem>(low).bits | (u32)convert<Elem>(high).bits << 16;
-}
 
 // The fold of a row's maximum or sum over the four lanes that share it.
 DEVICE f32 row_max(f32 x) {
@@ -41,43 +19,6 @@ UNROLL for (int step = 1; step <= 2; step *= 2) {
 DEVICE f32 row_sum(f32 x) {
 UNROLL for (int step = 1; step <= 2; step *= 2) x += __shfl_xor_sync(FULL, x, step);
     return x;
-}
-
-// What is not finite in a tile of values becomes 0, and bit `key` of `odd` says in which rows that was.
-DEVICE void set_aside(Elem* v_tile, u32* odd) {
-    for (int at = threadIdx.x; at < KEYS * VALUE_COLS; at += THREADS) {
-        const int key = at / VALUE_COLS;
-        Elem* value = v_tile + key * VALUE_ROW + at % VALUE_COLS;
-        if (load(value) - load(value) == 0) continue;
-        store(value, 0);
-        atomicOr(odd + key / 32, 1u << key % 32);
-    }
-}
-
-// o += p v for the one key of a tile whose values were set aside, as far as they were: only for queries that see it.
-DEVICE void add_odd(Fragment (&sums)[TILES][VALUE_TILES], const Fragment (&p)[TILES][KEY_TILES], int key,
-                    const Elem* v_row) {
-    f32 weights[TILES][2];
-UNROLL for (int m = 0; m < TILES; m++)
-UNROLL for (int half = 0; half < 2; half++) {
-        // Selected by masks: a choice by `key` would put the weights into memory.
-        u32 own = 0;
-    UNROLL for (int n = 0; n < KEY_TILES; n++)
-        UNROLL for (int e = 0; e < 2; e++)
-                own |= bits_of(p[m][n][2 * half + e]) & (0u - (u32)(8 * n + e == (key & ~6)));
-        weights[m][half] = float_of(__shfl_sync(FULL, own, key % 8 / 2, 4));
-    }
-UNROLL for (int n = 0; n < VALUE_TILES; n++) {
-    UNROLL for (int e = 0; e < 2; e++) {
-            const f32 value = load(v_row + 8 * n + (int)threadIdx.x % 4 * 2 + e);
-        UNROLL for (int m = 0; m < TILES; m++)
-        UNROLL for (int half = 0; half < 2; half++)
-                if (weights[m][half] != 0 && value - value != 0)
-                    sums[m][n][2 * half + e] += weights[m][half] * value;
-        }
-        // One load after the other: there are no registers for all of them at once.
-        __syncwarp();
-    }
 }
 
 KERNEL(attention_tensor_forward, const Elem* q, const Elem* k, const Elem* v, const Elem* bias, const boolean* mask,
@@ -99,22 +40,17 @@ KERNEL(attention_tensor_forward, const Elem* q, const Elem* k, const Elem* v, co
     const Matrix k_all = matrix(k, p.k_strides, batch, kv_head), v_all = matrix(v, p.v_strides, batch, kv_head);
     const int lane = threadIdx.x % WARP, group = lane / 4, pair = lane % 4 * 2;
     const int warp_row = (int)threadIdx.x / WARP * TILES * 16;
-    // Lane 8 i + r gives row r of matrix i of a fragment: places (rows, columns) of the four matrices.
-    const int left_row = lane % 16, left_col = lane / 16 * 8;
-    const int right_row = lane / 16 * 8 + lane % 8, right_col = lane / 8 % 2 * 8;
     const f32 scale = (f32)p.scale;
 
     Fragment sums[TILES][VALUE_TILES];
+    clear(sums);
     f32 top[TILES][2], total[TILES][2];
-UNROLL for (int m = 0; m < TILES; m++) {
+UNROLL for (int m = 0; m < TILES; m++)
     UNROLL for (int half = 0; half < 2; half++) top[m][half] = -INFINITY, total[m][half] = 0;
-    UNROLL for (int n = 0; n < VALUE_TILES; n++)
-        UNROLL for (int e = 0; e < 4; e++) sums[m][n][e] = 0;
-    }
     const i64 end = seen(p, query + queries - 1, scores.k_len);
     if (end > 0) {
-        fetch_rows<QUERIES, HEAD_COLS>(q_tile, matrix(q, p.q_strides, batch, head).from(query), queries);
-        fetch_rows<KEYS, HEAD_COLS>(k_tile, k_all, end);
+        fetch_rows<QUERIES, HEAD_COLS>(q_tile, matrix(q, p.q_strides, batch, head).from(query), queries, p.head_dim);
+        fetch_rows<KEYS, HEAD_COLS>(k_tile, k_all, end, p.head_dim);
         cp_async_commit();
     }
     for (i64 key = 0; key < end; key += KEYS) {
@@ -123,30 +59,14 @@ UNROLL for (int m = 0; m < TILES; m++) {
         // The keys are there, and all warps are done with the values before.
         cp_async_wait<0>();
         __syncthreads();
-        fetch_rows<KEYS, VALUE_COLS>(v_tile, v_all.from(key), keys);
+        fetch_rows<KEYS, VALUE_COLS>(v_tile, v_all.from(key), keys, p.value_dim);
         cp_async_commit();
         if (p.dropout > 0) draw_dropout(p, scores, query, key, kept);
         if (threadIdx.x < (KEYS + 31) / 32) odd[threadIdx.x] = 0;
 
         // 1. s = scale q k^T + bias, hidden keys at -inf
         Fragment s[TILES][KEY_TILES];
-    UNROLL for (int m = 0; m < TILES; m++)
-    UNROLL for (int n = 0; n < KEY_TILES; n++)
-        UNROLL for (int e = 0; e < 4; e++) s[m][n][e] = 0;
-    UNROLL for (int c = 0; c < HEAD_COLS; c += 16) {
-            u32 left[TILES][4];
-        UNROLL for (int m = 0; m < TILES; m++)
-                ldmatrix_x4(left[m], q_tile + (warp_row + 16 * m + left_row) * HEAD_ROW + c + left_col);
-        UNROLL for (int n = 0; n < KEY_TILES; n += 2) {
-                u32 right[4];
-                ldmatrix_x4(right, k_tile + (8 * n + right_row) * HEAD_ROW + c + right_col);
-                const u32 first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
-            UNROLL for (int m = 0; m < TILES; m++) {
-                    mma_m16n8k16<Elem>(s[m][n], left[m], first);
-                    mma_m16n8k16<Elem>(s[m][n + 1], left[m], second);
-                }
-            }
-        }
+        multiply_rows<HEAD_COLS>(s, q_tile + warp_row * HEAD_ROW, k_tile);
         const bool whole = query + QUERIES <= (i64)p.q_len && key + KEYS <= scores.k_len;
         const bool plain = whole && !p.has_bias && !masked && !is_masked(p, query, key + KEYS - 1);
     UNROLL for (int m = 0; m < TILES; m++)
@@ -159,7 +79,7 @@ UNROLL for (int m = 0; m < TILES; m++) {
         }
         // All warps are done with the keys; the next ones may come.
         __syncthreads();
-        if (key + KEYS < end) fetch_rows<KEYS, HEAD_COLS>(k_tile, k_all.from(key + KEYS), end - key - KEYS);
+        if (key + KEYS < end) fetch_rows<KEYS, HEAD_COLS>(k_tile, k_all.from(key + KEYS), end - key - KEYS, p.head_dim);
         cp_async_commit();
 
         // 2. m' = max(m, rowmax s), p = exp(s - m'), l = l exp(m - m') + rowsum p
@@ -198,33 +118,11 @@ UNROLL for (int m = 0; m < TILES; m++) {
         cp_async_wait<1>();
         __syncthreads();
         if (masked) {
-            set_aside(v_tile, odd);
+            set_aside<KEYS, VALUE_COLS>(v_tile, odd);
             __syncthreads();
         }
-    UNROLL for (int c = 0; c < KEYS; c += 16) {
-            u32 left[TILES][4];
-        UNROLL for (int m = 0; m < TILES; m++)
-        UNROLL for (int i = 0; i < 4; i++) {
-                const Fragment& pairs = s[m][c / 8 + i / 2];
-                left[m][i] = packed(pairs[i % 2 * 2], pairs[i % 2 * 2 + 1]);
-            }
-        UNROLL for (int n = 0; n < VALUE_TILES; n += 2) {
-                u32 right[4];
-                ldmatrix_x4_trans(right, v_tile + (c + left_row) * VALUE_ROW + 8 * n + left_col);
-                const u32 first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
-            UNROLL for (int m = 0; m < TILES; m++) {
-                    mma_m16n8k16<Elem>(sums[m][n], left[m], first);
-                    mma_m16n8k16<Elem>(sums[m][n + 1], left[m], second);
-                }
-            }
-        }
-        if (masked) {
-            for (int word = 0; word < (KEYS + 31) / 32; word++)
-                for (u32 bits = odd[word]; bits != 0; bits &= bits - 1) {
-                    const int own = 32 * word + __ffs((int)bits) - 1;
-                    add_odd(sums, s, own, v_all.from(key + own).data);
-                }
-        }
+        add_weighted<VALUE_COLS>(sums, s, v_tile);
+        if (masked) add_odd_rows(sums, s, odd, v_all.from(key), p.value_dim);
     }
 
     // 4. at the end: o / l, lse = m + log l; a query that sees no key has l = 0: o = 0 and lse = -inf
@@ -238,9 +136,6 @@ UNROLL for (int half = 0; half < 2; half++) {
         const f32 factor = is_blind ? 0.0f : (p.dropout > 0 ? kept_factor(p) : 1.0f) / sum;
         if (pair == 0)
             lse[(batch * p.heads + head) * p.q_len + row] = is_blind ? -INFINITY : (top[m][half] + log2(sum)) * LN_2;
-    UNROLL for (int n = 0; n < VALUE_TILES; n++) {
-            u32* to = (u32*)(o_head + row * p.o_strides[2] + 8 * n + pair);
-            *to = packed(sums[m][n][2 * half] * factor, sums[m][n][2 * half + 1] * factor);
-        }
+        store_row(o_head + row * p.o_strides[2], sums[m], half, factor, p.value_dim);
     }
 }

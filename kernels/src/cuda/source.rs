@@ -15,7 +15,10 @@ const FILES: &[(&str, &str)] = &[
     ("attention.cu", include_str!("../../cuda/attention.cu")),
     ("attention.cuh", include_str!("../../cuda/attention.cuh")),
     ("attention_backward.cu", include_str!("../../cuda/attention_backward.cu")),
+    ("attention_delta.cu", include_str!("../../cuda/attention_delta.cu")),
     ("attention_tensor.cu", include_str!("../../cuda/attention_tensor.cu")),
+    ("attention_tensor.cuh", include_str!("../../cuda/attention_tensor.cuh")),
+    ("attention_tensor_backward.cu", include_str!("../../cuda/attention_tensor_backward.cu")),
     ("column_sums.cu", include_str!("../../cuda/column_sums.cu")),
     ("copy.cu", include_str!("../../cuda/copy.cu")),
     ("cross_entropy.cu", include_str!("../../cuda/cross_entropy.cu")),
@@ -104,7 +107,7 @@ impl Unit {
     /// Whether GPUs of this architecture (ten times the compute capability) can run it: tensor cores multiply halves
     /// and tf32 into f32 from 8.0 on.
     pub fn exists_for(&self, architecture: u32) -> bool {
-        architecture >= 80 || !self.name.ends_with("_tensor")
+        architecture >= 80 || !self.name.contains("_tensor")
     }
 
     /// The unit in one line, for messages and tables: `matmul f32 TILE=128`.
