@@ -22,6 +22,8 @@ pub static L2_NORM_SQUARED: Kernel = Kernel {
     cpu: cpu::l2_norm::squared,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::l2_norm::squared,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Elements that follow one another in a buffer.

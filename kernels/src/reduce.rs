@@ -96,6 +96,8 @@ pub static REDUCE_SUM: Kernel = Kernel {
     cpu: cpu::reduce::sum,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::sum,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Means.
 pub static REDUCE_MEAN: Kernel = Kernel {
@@ -104,6 +106,8 @@ pub static REDUCE_MEAN: Kernel = Kernel {
     cpu: cpu::reduce::mean,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::mean,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Products.
 pub static REDUCE_PROD: Kernel = Kernel {
@@ -112,6 +116,8 @@ pub static REDUCE_PROD: Kernel = Kernel {
     cpu: cpu::reduce::prod,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::prod,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Maxima.
 pub static REDUCE_MAX: Kernel = Kernel {
@@ -120,6 +126,8 @@ pub static REDUCE_MAX: Kernel = Kernel {
     cpu: cpu::reduce::max,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::max,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Minima.
 pub static REDUCE_MIN: Kernel = Kernel {
@@ -128,6 +136,8 @@ pub static REDUCE_MIN: Kernel = Kernel {
     cpu: cpu::reduce::min,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::min,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Whether any is true.
 pub static REDUCE_ANY: Kernel = Kernel {
@@ -136,6 +146,8 @@ pub static REDUCE_ANY: Kernel = Kernel {
     cpu: cpu::reduce::any,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::any,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Whether all are true.
 pub static REDUCE_ALL: Kernel = Kernel {
@@ -144,6 +156,8 @@ pub static REDUCE_ALL: Kernel = Kernel {
     cpu: cpu::reduce::all,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::all,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Places of maxima.
 pub static REDUCE_ARGMAX: Kernel = Kernel {
@@ -152,6 +166,8 @@ pub static REDUCE_ARGMAX: Kernel = Kernel {
     cpu: cpu::reduce::argmax,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmax,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Places of minima.
 pub static REDUCE_ARGMIN: Kernel = Kernel {
@@ -160,6 +176,8 @@ pub static REDUCE_ARGMIN: Kernel = Kernel {
     cpu: cpu::reduce::argmin,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmin,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Norms.
 pub static REDUCE_NORM: Kernel = Kernel {
@@ -168,6 +186,8 @@ pub static REDUCE_NORM: Kernel = Kernel {
     cpu: cpu::reduce::norm,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::norm,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Logarithms of sums of exponentials.
 pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
@@ -176,6 +196,8 @@ pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
     cpu: cpu::reduce::logsumexp,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::logsumexp,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Variances.
 pub static REDUCE_VAR: Kernel = Kernel {
@@ -184,6 +206,8 @@ pub static REDUCE_VAR: Kernel = Kernel {
     cpu: cpu::reduce::var,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::var,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Standard deviations.
 pub static REDUCE_STD: Kernel = Kernel {
@@ -192,6 +216,8 @@ pub static REDUCE_STD: Kernel = Kernel {
     cpu: cpu::reduce::std,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::std,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 impl ReduceOp {

@@ -81,7 +81,7 @@ macro_rules! elementwise {
             const ARITY: usize = $arity;
             fn row(self) -> &'static Row {
                 static ROWS: &[Row] = &[$(Row {
-                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::elementwise::run::<$Op> },
+                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::elementwise::run::<$Op>, #[cfg(feature = "wgpu")] wgpu: crate::wgpu::elementwise::run::<$Op> },
                     typing: Typing::$typing, range: $range, expression: $text,
                 }),*];
                 &ROWS[self as usize]
