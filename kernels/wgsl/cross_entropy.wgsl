@@ -8,14 +8,14 @@
 // include: softmax_sums.wgsl
 
 // `ignored` is the bits of the label of ignored rows, where the labels' dtype has it. A row's share of the label is
-// `sharp`, and that of every class `smooth`.
+// `sharp`, and that of every class `spread`.
 struct CrossEntropyParams {
     rows: u32,
     classes: u32,
     ignored: u32,
     has_ignored: u32,
     sharp: f32,
-    smooth: f32,
+    spread: f32,
     reduction: u32,
     has_weight: u32,
 }
@@ -86,7 +86,7 @@ fn cross_entropy_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
         log_sum = log(all.sum);
         // 3. The label's share and that of all classes.
         loss = p.sharp * weight_of(label) * (log_sum - (load_x(start + label) - max));
-        if (p.smooth != 0.0) {
+        if (p.spread != 0.0) {
             var shifted = 0.0;
             for (var run = 0u; run < p.classes; run += RUN) {
                 var sum = 0.0;
@@ -96,7 +96,7 @@ fn cross_entropy_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
                 shifted += sum;
             }
             shifted = block_sum(shifted, thread);
-            loss += p.smooth * (weight_sum_of(thread) * log_sum - shifted);
+            loss += p.spread * (weight_sum_of(thread) * log_sum - shifted);
         }
     }
     if (thread > 0u) { return; }
@@ -119,14 +119,14 @@ fn cross_entropy_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     let log_sum = load_log_sum(row);
     var sharp = 0.0;
     if (label != NO_LABEL) { sharp = scale * p.sharp * weight_of(label); }
-    let smooth = scale * p.smooth;
+    let spread = scale * p.spread;
     // Without smoothing no sum of weights is needed.
     var weight_sum = 0.0;
-    if (p.smooth != 0.0) { weight_sum = weight_sum_of(thread); }
-    let probability_scale = sharp + smooth * weight_sum;
+    if (p.spread != 0.0) { weight_sum = weight_sum_of(thread); }
+    let probability_scale = sharp + spread * weight_sum;
     for (var c = thread; c < p.classes; c += THREADS) {
         var v = exp(load_x(start + c) - max - log_sum) * probability_scale;
-        if (p.smooth != 0.0) { v -= smooth * weight_of(c); }
+        if (p.spread != 0.0) { v -= spread * weight_of(c); }
         if (c == label) { v -= sharp; }
         dlogits[start + c] = select(v, 0.0, label == NO_LABEL);
     }

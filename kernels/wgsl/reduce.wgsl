@@ -8,8 +8,8 @@
 //                where few outputs have many elements, each part of them goes to a workgroup of its own, which keeps its
 //                accumulator, and the last one merges them
 //
-// The kernel's own file includes this one and has the op: `Acc`, `start`, `of` an element, `of_four` elements a step
-// apart, `merge`, `finish`, and how an accumulator is kept in words. The host adds `Compute`, what load_x gives, and
+// The kernel's own file includes this one and has the op: `Acc`, `start`, `acc_of` an element, `acc_of_four` elements a
+// step apart, `merge`, `finish`, and how an accumulator is kept in words. The host adds `Compute`, what load_x gives, and
 // `Out`, what the output is made of. Formulas and twins: src/reduce.rs, src/cpu/reduce, cuda/reduce.cu.
 // Differs from CUDA: there is no entry for packs, because elements are read by words anyway.
 
@@ -58,19 +58,19 @@ fn reduced_place(i: u32) -> u32 {
     return offset + rest * p.reduced.strides[0][0];
 }
 
-// Elements first, first + step, ... below `end` of the output whose first element is at `from`.
-fn fold_steps(from: u32, first: u32, end: u32, step: u32) -> Acc {
+// Elements first, first + step, ... below `end` of the output whose first element is at `origin`.
+fn fold_steps(origin: u32, first: u32, end: u32, step: u32) -> Acc {
     var total = start();
     for (var run = first; run < end; run += 4u * RUN * step) {
         var part = start();
         for (var i = run; i < run + 4u * RUN * step && i < end; i += 4u * step) {
             if (i + 3u * step < end) {
-                let v = vec4<Compute>(load_x(from + reduced_place(i)), load_x(from + reduced_place(i + step)),
-                                      load_x(from + reduced_place(i + 2u * step)),
-                                      load_x(from + reduced_place(i + 3u * step)));
-                part = merge(part, of_four(v, i, step));
+                let v = vec4<Compute>(load_x(origin + reduced_place(i)), load_x(origin + reduced_place(i + step)),
+                                      load_x(origin + reduced_place(i + 2u * step)),
+                                      load_x(origin + reduced_place(i + 3u * step)));
+                part = merge(part, acc_of_four(v, i, step));
             } else {
-                for (var j = i; j < end; j += step) { part = merge(part, of(load_x(from + reduced_place(j)), j)); }
+                for (var j = i; j < end; j += step) { part = merge(part, acc_of(load_x(origin + reduced_place(j)), j)); }
             }
         }
         total = merge(total, part);
@@ -131,14 +131,14 @@ fn reduce_rows_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
                      @builtin(local_invocation_index) thread: u32) {
     let work = row_work(block_index(group, groups), thread);
     let acc = fold(work, thread);
-    if (is_last(work)) { keep(work.row * p.parts + work.part, acc); }
+    if (is_last(work)) { save_acc(work.row * p.parts + work.part, acc); }
 }
 @compute @workgroup_size(THREADS)
 fn reduce_columns_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                         @builtin(local_invocation_index) thread: u32) {
     let work = column_work(block_index(group, groups), thread);
     let acc = fold(work, thread);
-    if (is_last(work)) { keep(work.row * p.parts + work.part, acc); }
+    if (is_last(work)) { save_acc(work.row * p.parts + work.part, acc); }
 }
 
 // `lanes` threads for each output.
@@ -149,7 +149,7 @@ fn reduce_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let work = Work(row, 0u, thread % p.lanes, 1u);
     var acc = start();
     if (row < p.rows) {
-        for (var part = work.lane; part < p.parts; part += p.lanes) { acc = merge(acc, kept(row * p.parts + part)); }
+        for (var part = work.lane; part < p.parts; part += p.lanes) { acc = merge(acc, saved_acc(row * p.parts + part)); }
     }
     acc = merge_lanes(acc, work, thread);
     if (is_last(work)) { y[row] = finish(acc); }

@@ -10,8 +10,8 @@ fn shift(max: f32) -> f32 { return select(max, 0.0, is_inf(max)); }
 fn greater(a: f32, b: f32) -> f32 { return select(select(a, b, b > a || is_nan(b)), a, is_nan(a)); }
 
 fn start() -> Acc { return Acc(lowest(), 0.0); }
-fn of(x: f32, at: u32) -> Acc { return Acc(x, exp(x - shift(x))); }
-fn of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
+fn acc_of(x: f32, at: u32) -> Acc { return Acc(x, exp(x - shift(x))); }
+fn acc_of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
     let max = greater(greater(x.x, x.z), greater(x.y, x.w));
     let by = shift(max);
     return Acc(max, (exp(x.x - by) + exp(x.z - by)) + (exp(x.y - by) + exp(x.w - by)));
@@ -28,8 +28,8 @@ fn merge(a: Acc, b: Acc) -> Acc {
 }
 fn finish(acc: Acc) -> Out { return log(acc.sum) + shift(acc.max); }
 
-fn keep(at: u32, acc: Acc) {
+fn save_acc(at: u32, acc: Acc) {
     accs[2u * at] = bitcast<u32>(acc.max);
     accs[2u * at + 1u] = bitcast<u32>(acc.sum);
 }
-fn kept(at: u32) -> Acc { return Acc(bitcast<f32>(load_accs(2u * at)), bitcast<f32>(load_accs(2u * at + 1u))); }
+fn saved_acc(at: u32) -> Acc { return Acc(bitcast<f32>(load_accs(2u * at)), bitcast<f32>(load_accs(2u * at + 1u))); }

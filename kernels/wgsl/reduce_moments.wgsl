@@ -12,8 +12,8 @@ const DEVIATION: u32 = 1u;
 struct Acc { n: f32, mean: f32, m2: f32 }
 
 fn start() -> Acc { return Acc(0.0, 0.0, 0.0); }
-fn of(x: f32, at: u32) -> Acc { return Acc(1.0, x, 0.0); }
-fn of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
+fn acc_of(x: f32, at: u32) -> Acc { return Acc(1.0, x, 0.0); }
+fn acc_of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
     let mean = ((x.x + x.z) + (x.y + x.w)) * 0.25;
     let d = x - vec4<f32>(mean, mean, mean, mean);
     return Acc(4.0, mean, (d.x * d.x + d.z * d.z) + (d.y * d.y + d.w * d.w));
@@ -32,12 +32,12 @@ fn finish(acc: Acc) -> Out {
     return variance;
 }
 
-fn keep(at: u32, acc: Acc) {
+fn save_acc(at: u32, acc: Acc) {
     accs[3u * at] = bitcast<u32>(acc.n);
     accs[3u * at + 1u] = bitcast<u32>(acc.mean);
     accs[3u * at + 2u] = bitcast<u32>(acc.m2);
 }
-fn kept(at: u32) -> Acc {
+fn saved_acc(at: u32) -> Acc {
     let mean = bitcast<f32>(load_accs(3u * at + 1u));
     return Acc(bitcast<f32>(load_accs(3u * at)), mean, bitcast<f32>(load_accs(3u * at + 2u)));
 }

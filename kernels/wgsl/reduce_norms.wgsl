@@ -17,14 +17,14 @@ fn start() -> Acc {
     if (OP == LEAST) { return highest(); }
     return 0.0;
 }
-fn of(x: f32, at: u32) -> Acc {
+fn acc_of(x: f32, at: u32) -> Acc {
     if (OP == COUNT) { return f32(is_true(x)); }
     if (OP == EUCLIDEAN) { return x * x; }
     if (OP == POWER) { return pow(abs(x), p.argument); }
     return abs(x);
 }
-fn of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
-    return merge(merge(of(x.x, at), of(x.z, at)), merge(of(x.y, at), of(x.w, at)));
+fn acc_of_four(x: vec4<f32>, at: u32, step: u32) -> Acc {
+    return merge(merge(acc_of(x.x, at), acc_of(x.z, at)), merge(acc_of(x.y, at), acc_of(x.w, at)));
 }
 fn merge(a: Acc, b: Acc) -> Acc {
     if (OP == GREATEST) { return select(select(a, b, b > a || is_nan(b)), a, is_nan(a)); }
@@ -37,5 +37,5 @@ fn finish(acc: Acc) -> Out {
     return acc;
 }
 
-fn keep(at: u32, acc: Acc) { accs[at] = bitcast<u32>(acc); }
-fn kept(at: u32) -> Acc { return bitcast<f32>(load_accs(at)); }
+fn save_acc(at: u32, acc: Acc) { accs[at] = bitcast<u32>(acc); }
+fn saved_acc(at: u32) -> Acc { return bitcast<f32>(load_accs(at)); }

@@ -19,12 +19,12 @@ fn start() -> Acc {
     return Compute(OP == PROD || OP == ALL);
 }
 // Any asks whether one is not 0, all whether none is: true for NaN, false for -0.0.
-fn of(x: Compute, at: u32) -> Acc {
+fn acc_of(x: Compute, at: u32) -> Acc {
     if (OP == ANY || OP == ALL) { return Compute(is_true(x)); }
     return x;
 }
-fn of_four(x: vec4<Compute>, at: u32, step: u32) -> Acc {
-    return merge(merge(of(x.x, at), of(x.z, at)), merge(of(x.y, at), of(x.w, at)));
+fn acc_of_four(x: vec4<Compute>, at: u32, step: u32) -> Acc {
+    return merge(merge(acc_of(x.x, at), acc_of(x.z, at)), merge(acc_of(x.y, at), acc_of(x.w, at)));
 }
 // Integers wrap. NaN is the greatest and the least.
 fn merge(a: Acc, b: Acc) -> Acc {
@@ -38,5 +38,5 @@ fn finish(acc: Acc) -> Out {
     return Out(acc);
 }
 
-fn keep(at: u32, acc: Acc) { accs[at] = bitcast<u32>(acc); }
-fn kept(at: u32) -> Acc { return bitcast<Acc>(load_accs(at)); }
+fn save_acc(at: u32, acc: Acc) { accs[at] = bitcast<u32>(acc); }
+fn saved_acc(at: u32) -> Acc { return bitcast<Acc>(load_accs(at)); }

@@ -20,7 +20,7 @@ struct Params {
     ignored: u32,
     has_ignored: u32,
     sharp: f32,
-    smooth: f32,
+    spread: f32,
     reduction: u32,
     has_weight: u32,
 }
@@ -40,7 +40,7 @@ impl Params {
             ignored: ignored.unwrap_or(0),
             has_ignored: ignored.is_some().into(),
             sharp: (1.0 - label_smoothing) as f32,
-            smooth: (label_smoothing / classes as f64) as f32,
+            spread: (label_smoothing / classes as f64) as f32,
             reduction: params.reduction as u32,
             has_weight: params.has_weight as u32,
         })
