@@ -1,8 +1,8 @@
 //! The sum of squares over many tensors in one launch, for the global norm of gradients.
 //!
 //! Squares are taken and added up in `f64`, within blocks that the lengths alone fix and then in the blocks' order, so
-//! nothing overflows that the norm itself does not, and the result does not depend on the number of threads. A device that
-//! has no `f64` takes them in `f32`.
+//! nothing overflows that the norm itself does not, and the result does not depend on the number of threads. A device
+//! that has no `f64` takes them in `f32`.
 
 use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
 
