@@ -6,6 +6,8 @@
 pub use chainrule_autograd::*;
 #[cfg(feature = "cuda")]
 pub use chainrule_kernels::cuda;
+#[cfg(feature = "wgpu")]
+pub use chainrule_kernels::wgpu;
 pub use chainrule_nn as nn;
 pub use chainrule_nn::*;
 pub use chainrule_tensor::*;

@@ -9,7 +9,7 @@ use clap::Args;
 /// Which device, and which ops.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The device: cpu, cuda:0, cuda-emu. Default: what CHAINRULE_DEVICE names, else the host.
+    /// The device: cpu, cuda:0, cuda-emu, wgpu. Default: what CHAINRULE_DEVICE names, else the host.
     #[arg(long)]
     device: Option<String>,
     /// Only ops whose names start with this: softmax. Samples that are made for measuring are skipped.
@@ -46,7 +46,7 @@ fn alike(op: &str) -> Result<String> {
 }
 
 /// Checks all samples whose op starts with `op`; gives how many passed, failed, and were left out because they are
-/// made for measuring.
+/// made for measuring, or for a dtype that the device does not have.
 pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, usize, usize)> {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut count = |name: String, result: std::result::Result<(), String>| match result {
@@ -62,11 +62,11 @@ pub(crate) fn check(device: &Device, op: &str, verbose: bool) -> Result<(usize, 
         }
     };
     for sample in samples::all()?.iter().filter(|sample| sample.op.starts_with(op)) {
-        if sample.is_bench {
-            skipped += 1;
-            continue;
-        }
         for &dtype in &sample.dtypes {
+            if sample.is_bench || !device.supports(dtype) {
+                skipped += 1;
+                continue;
+            }
             count(format!("{} ({}) {dtype}", sample.op, sample.case), sample.agrees_with_host(dtype, device));
         }
     }

@@ -50,6 +50,8 @@ pub static ADAMW: Kernel = Kernel {
     cpu: cpu::adamw::step,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::adamw::step,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// One parameter with its gradient and states; all have the same number of elements.

@@ -4,6 +4,8 @@ use crate::cpu::memory::CpuMemory;
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaInput, CudaMemory, CudaOutput};
 use crate::kernel::{HostInput, HostOutput};
+#[cfg(feature = "wgpu")]
+use crate::wgpu::{Slot, WgpuMemory};
 use crate::{DType, Device, Error, Result, Stored};
 
 /// Elements of one dtype in the memory of one device.
@@ -20,6 +22,8 @@ pub(crate) enum Memory {
     Cpu(CpuMemory),
     #[cfg(feature = "cuda")]
     Cuda(CudaMemory),
+    #[cfg(feature = "wgpu")]
+    Wgpu(WgpuMemory),
 }
 
 impl Buffer {
@@ -37,6 +41,8 @@ impl Buffer {
             Device::Cpu => Memory::Cpu(CpuMemory::allocate(len_bytes)?),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => Memory::Cuda(CudaMemory::allocate(device, len_bytes)?),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => Memory::Wgpu(WgpuMemory::allocate(device, dtype, len_bytes)?),
         };
         Ok(Buffer { memory, dtype, len })
     }
@@ -61,6 +67,8 @@ impl Buffer {
             Memory::Cpu(memory) => memory.bytes_mut().copy_from_slice(bytes),
             #[cfg(feature = "cuda")]
             Memory::Cuda(memory) => memory.upload(bytes)?,
+            #[cfg(feature = "wgpu")]
+            Memory::Wgpu(memory) => memory.upload(bytes)?,
         }
         Ok(buffer)
     }
@@ -73,6 +81,12 @@ impl Buffer {
             Memory::Cpu(memory) => Ok(bytemuck::cast_slice(memory.bytes()).to_vec()),
             #[cfg(feature = "cuda")]
             Memory::Cuda(memory) => {
+                let mut values = vec![S::default(); self.len];
+                memory.download(bytemuck::cast_slice_mut(&mut values))?;
+                Ok(values)
+            }
+            #[cfg(feature = "wgpu")]
+            Memory::Wgpu(memory) => {
                 let mut values = vec![S::default(); self.len];
                 memory.download(bytemuck::cast_slice_mut(&mut values))?;
                 Ok(values)
@@ -101,6 +115,8 @@ impl Buffer {
             Memory::Cpu(_) => Device::Cpu,
             #[cfg(feature = "cuda")]
             Memory::Cuda(memory) => Device::Cuda(memory.device().clone()),
+            #[cfg(feature = "wgpu")]
+            Memory::Wgpu(memory) => Device::Wgpu(memory.device().clone()),
         }
     }
 
@@ -108,8 +124,8 @@ impl Buffer {
     pub(crate) fn host_input(&self, offset: usize) -> HostInput<'_> {
         let bytes = match &self.memory {
             Memory::Cpu(memory) => memory.bytes(),
-            #[cfg(feature = "cuda")]
-            Memory::Cuda(_) => &[],
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            _ => &[],
         };
         HostInput { bytes, dtype: self.dtype, offset }
     }
@@ -118,8 +134,8 @@ impl Buffer {
     pub(crate) fn host_output(&mut self) -> HostOutput<'_> {
         let bytes = match &mut self.memory {
             Memory::Cpu(memory) => memory.bytes_mut(),
-            #[cfg(feature = "cuda")]
-            Memory::Cuda(_) => &mut [],
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            _ => &mut [],
         };
         HostOutput { bytes, dtype: self.dtype }
     }
@@ -128,8 +144,8 @@ impl Buffer {
     #[cfg(feature = "cuda")]
     pub(crate) fn cuda_input(&self, offset: usize) -> CudaInput {
         let start = match &self.memory {
-            Memory::Cpu(_) => 0,
             Memory::Cuda(memory) => memory.address(),
+            _ => 0,
         };
         let address = start + (offset * self.dtype.size_bytes()) as u64;
         CudaInput { address, dtype: self.dtype, len: self.len.saturating_sub(offset) }
@@ -139,5 +155,14 @@ impl Buffer {
     #[cfg(feature = "cuda")]
     pub(crate) fn cuda_output(&mut self) -> CudaOutput {
         CudaOutput { address: self.cuda_input(0).address, dtype: self.dtype, len: self.len }
+    }
+
+    /// As an argument of a wgpu kernel, whose data start at element `offset`. Memory of another device has no place here.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn wgpu_slot(&self, offset: usize) -> Slot {
+        match &self.memory {
+            Memory::Wgpu(memory) => memory.slot(self.dtype, self.len, offset),
+            _ => Slot::none(self.dtype),
+        }
     }
 }

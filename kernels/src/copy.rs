@@ -15,6 +15,8 @@ pub static COPY: Kernel = Kernel {
     cpu: cpu::copy,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::copy::copy,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::copy::copy,
 };
 
 /// Adds elements to strided elements of the output, some of which may be the same one.
@@ -24,6 +26,8 @@ pub static ADD_INTO: Kernel = Kernel {
     cpu: cpu::add_into,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::add_into::add_into,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Converts elements to the dtype of the output, which is contiguous.
@@ -33,6 +37,8 @@ pub static CAST: Kernel = Kernel {
     cpu: cpu::cast,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::copy::cast,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::copy::cast,
 };
 
 /// Sets every element to one value.
@@ -42,6 +48,8 @@ pub static FILL: Kernel = Kernel {
     cpu: cpu::fill,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::per_element,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::copy::fill,
 };
 
 /// The parameters of [`COPY`] and [`CAST`].

@@ -71,6 +71,8 @@ pub static CROSS_ENTROPY_FORWARD: Kernel = Kernel {
     cpu: cpu::cross_entropy::forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::cross_entropy::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `dy, logits, labels, max, log_sum, total_weight, [weight] -> dlogits`.
 pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
@@ -79,6 +81,8 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     cpu: cpu::cross_entropy::backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::cross_entropy::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// What both kernels read, each with the element at which its data start.

@@ -6,10 +6,17 @@ use std::str::FromStr;
 use crate::cpu::memory::{self, MemoryStats};
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaArgs, CudaDevice};
-use crate::{Buffer, CpuArgs, Error, ErrorKind, Launch, Result};
+#[cfg(feature = "wgpu")]
+use crate::wgpu::{WgpuArgs, WgpuDevice};
+use crate::{Buffer, CpuArgs, DType, Error, ErrorKind, Launch, Result};
 
 /// The names of devices in this build.
-const KNOWN: &str = if cfg!(feature = "cuda") { "cpu, cuda:N, cuda-emu" } else { "cpu" };
+const KNOWN: &str = match (cfg!(feature = "cuda"), cfg!(feature = "wgpu")) {
+    (true, true) => "cpu, cuda:N, cuda-emu, wgpu",
+    (true, false) => "cpu, cuda:N, cuda-emu",
+    (false, true) => "cpu, wgpu",
+    (false, false) => "cpu",
+};
 
 /// Where tensors live and kernels run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -21,6 +28,9 @@ pub enum Device {
     /// A GPU through CUDA, or the emulator that runs its kernels on the host.
     #[cfg(feature = "cuda")]
     Cuda(CudaDevice),
+    /// A GPU through Vulkan, Metal, DirectX 12 or WebGPU, or a driver that stands in for one on the host.
+    #[cfg(feature = "wgpu")]
+    Wgpu(WgpuDevice),
 }
 
 impl Device {
@@ -50,7 +60,45 @@ impl Device {
         CudaDevice::emulator().map(Device::Cuda)
     }
 
-    /// The device of a name: `cpu`, and with the feature `cuda` also `cuda` (the first GPU), `cuda:1` and `cuda-emu`.
+    /// A GPU through Vulkan, Metal, DirectX 12 or WebGPU: the one that `CHAINRULE_WGPU_ADAPTER` names by a part of its
+    /// name, else the first discrete one, else an integrated one, else what the system has.
+    ///
+    /// # Errors
+    /// No adapter, or none of that name; those that there are, are listed.
+    #[cfg(feature = "wgpu")]
+    #[track_caller]
+    pub fn wgpu() -> Result<Device> {
+        WgpuDevice::open().map(Device::Wgpu)
+    }
+
+    /// Whether tensors of `dtype` can live there: wgpu has no 64-bit numbers.
+    pub fn supports(&self, dtype: DType) -> bool {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(_) => dtype.size_bytes() < 8,
+            _ => {
+                let _ = dtype;
+                true
+            }
+        }
+    }
+
+    /// The dtype of the positions that ops give (argmax, sort, nonzero): i64, or u32 where there are no 64-bit numbers.
+    pub fn index_dtype(&self) -> DType {
+        if self.supports(DType::I64) { DType::I64 } else { DType::U32 }
+    }
+
+    /// The dtype of a sum of integers of `dtype`: i64; where there are no 64-bit numbers i32, and u32 for u32.
+    pub fn sum_dtype(&self, dtype: DType) -> DType {
+        match dtype {
+            _ if self.supports(DType::I64) => DType::I64,
+            DType::U32 => DType::U32,
+            _ => DType::I32,
+        }
+    }
+
+    /// The device of a name: `cpu`, with the feature `cuda` also `cuda` (the first GPU), `cuda:1` and `cuda-emu`, and
+    /// with the feature `wgpu` also `wgpu`.
     ///
     /// As [`str::parse`] gives it, but an error says where the caller is.
     ///
@@ -73,6 +121,8 @@ impl Device {
             "cuda" => Device::cuda(0),
             #[cfg(feature = "cuda")]
             _ if let Some(Ok(ordinal)) = name.strip_prefix("cuda:").map(str::parse) => Device::cuda(ordinal),
+            #[cfg(feature = "wgpu")]
+            "wgpu" => Device::wgpu(),
             _ => Err(Error::new(ErrorKind::Device(format!(
                 "there is no device {name:?} in this build; it has: {KNOWN}"
             )))),
@@ -98,6 +148,8 @@ impl Device {
             Device::Cpu => memory::stats(),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.memory_stats(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.memory_stats(),
         }
     }
 
@@ -107,6 +159,8 @@ impl Device {
             Device::Cpu => memory::reset_peak(),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.reset_peak_memory(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.reset_peak_memory(),
         }
     }
 
@@ -116,6 +170,8 @@ impl Device {
             Device::Cpu => Ok(()),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.synchronize(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.synchronize(),
         }
     }
 }
@@ -126,6 +182,8 @@ impl fmt::Display for Device {
             Device::Cpu => f.write_str("cpu"),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => f.write_str(device.name()),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(_) => f.write_str("wgpu"),
         }
     }
 }
@@ -167,6 +225,17 @@ impl Launch<'_> {
                 kernel,
                 inputs: inputs.into_iter().map(|(buffer, offset)| buffer.cuda_input(offset)).collect(),
                 outputs: outputs.into_iter().map(|buffer| buffer.cuda_output()).collect(),
+                params,
+            })
+            .map_err(|error| error.in_op(kernel.name)),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => (kernel.wgpu)(&mut WgpuArgs {
+                elem,
+                grid,
+                device: &device,
+                kernel,
+                inputs: inputs.into_iter().map(|(buffer, offset)| buffer.wgpu_slot(offset)).collect(),
+                outputs: outputs.into_iter().map(|buffer| buffer.wgpu_slot(0)).collect(),
                 params,
             })
             .map_err(|error| error.in_op(kernel.name)),

@@ -87,6 +87,12 @@ impl Dims {
         }
     }
 
+    /// Sizes and strides of all places, those of unused ones 1 and 0.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn sizes_and_strides(&self) -> ([u64; MAX_RANK], [i64; MAX_RANK]) {
+        (self.shape, self.strides)
+    }
+
     /// How many dims remain after merging.
     pub(crate) fn rank(&self) -> usize {
         self.rank as usize

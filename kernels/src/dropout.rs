@@ -29,6 +29,8 @@ pub static DROPOUT_FORWARD: Kernel = Kernel {
     cpu: cpu::dropout::forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::dropout::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Writes y, given a buffer with the element at which x starts.

@@ -40,6 +40,8 @@ pub static GATHER: Kernel = Kernel {
     cpu: cpu::gather::gather,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::gather,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER: Kernel = Kernel {
@@ -48,6 +50,8 @@ pub static SCATTER: Kernel = Kernel {
     cpu: cpu::gather::scatter,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::scatter,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER_ADD: Kernel = Kernel {
@@ -56,6 +60,8 @@ pub static SCATTER_ADD: Kernel = Kernel {
     cpu: cpu::gather::scatter_add,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::scatter_add,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 impl GatherParams {

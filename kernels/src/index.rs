@@ -52,6 +52,8 @@ pub static INDEX_SELECT: Kernel = Kernel {
     cpu: cpu::index::select,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::select,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `weight, ids -> y`.
 pub static EMBEDDING_FORWARD: Kernel = Kernel {
@@ -60,6 +62,8 @@ pub static EMBEDDING_FORWARD: Kernel = Kernel {
     cpu: cpu::index::embedding,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::embedding,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `src, ids -> y`, in place.
 pub static INDEX_ADD: Kernel = Kernel {
@@ -68,6 +72,8 @@ pub static INDEX_ADD: Kernel = Kernel {
     cpu: cpu::index::add,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::add,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `dy, ids -> dweight`.
 pub static EMBEDDING_BACKWARD: Kernel = Kernel {
@@ -76,6 +82,8 @@ pub static EMBEDDING_BACKWARD: Kernel = Kernel {
     cpu: cpu::index::embedding_backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::embedding_backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `ids -> y`.
 pub static ONE_HOT: Kernel = Kernel {
@@ -84,6 +92,8 @@ pub static ONE_HOT: Kernel = Kernel {
     cpu: cpu::index::one_hot,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::one_hot,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `x -> y`.
 pub static NONZERO: Kernel = Kernel {
@@ -92,6 +102,8 @@ pub static NONZERO: Kernel = Kernel {
     cpu: cpu::index::nonzero,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::nonzero::nonzero,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Picks from the contiguous `x` into `y`.

@@ -15,6 +15,9 @@ pub struct Kernel {
     /// The host side for CUDA: which entry points of `cuda/<name>.cu` are launched, and on how many blocks.
     #[cfg(feature = "cuda")]
     pub cuda: fn(&mut crate::cuda::CudaArgs<'_>) -> Result<()>,
+    /// The host side for wgpu: which entry points of `wgsl/<name>.wgsl` are launched, and on how many workgroups.
+    #[cfg(feature = "wgpu")]
+    pub wgpu: fn(&mut crate::wgpu::WgpuArgs<'_>) -> Result<()>,
 }
 
 /// A kernel with everything that one run of it needs. Build it, then [`Launch::run`].

@@ -50,6 +50,8 @@ pub static LAYER_NORM_FORWARD: Kernel = Kernel {
     cpu: cpu::layer_norm::forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::layer_norm::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `dy, x, mean, rstd, [weight] -> dx, [dweight], [dbias]`.
 pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
@@ -58,6 +60,8 @@ pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
     cpu: cpu::layer_norm::backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::layer_norm::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// What the forward kernel reads, each with the element at which its data start.

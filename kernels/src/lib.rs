@@ -34,6 +34,8 @@ pub mod scan;
 pub mod sgd;
 pub mod softmax;
 pub mod sort;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use buffer::Buffer;
 pub use device::Device;

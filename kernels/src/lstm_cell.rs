@@ -50,6 +50,8 @@ pub static LSTM_CELL_FORWARD: Kernel = Kernel {
     cpu: cpu::lstm_cell::forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::lstm_cell::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `gates, c, [gates_h], [dh], [dc_next] -> dgates, dc`.
 pub static LSTM_CELL_BACKWARD: Kernel = Kernel {
@@ -58,6 +60,8 @@ pub static LSTM_CELL_BACKWARD: Kernel = Kernel {
     cpu: cpu::lstm_cell::backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::lstm_cell::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// What both kernels read, each with the element at which its data start.

@@ -56,6 +56,8 @@ pub static UNIFORM: Kernel = Kernel {
     cpu: cpu::random::uniform,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::floats,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `-> y`.
 pub static NORMAL: Kernel = Kernel {
@@ -64,6 +66,8 @@ pub static NORMAL: Kernel = Kernel {
     cpu: cpu::random::normal,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::floats,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `-> y`.
 pub static INTEGERS: Kernel = Kernel {
@@ -72,6 +76,8 @@ pub static INTEGERS: Kernel = Kernel {
     cpu: cpu::random::integers,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::integers,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `-> y`.
 pub static BERNOULLI: Kernel = Kernel {
@@ -80,6 +86,8 @@ pub static BERNOULLI: Kernel = Kernel {
     cpu: cpu::random::bernoulli,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::bernoulli,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Fills `y` with numbers evenly spread over `low..high`.

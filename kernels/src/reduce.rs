@@ -8,25 +8,26 @@
 //! var       = (sum d^2 - (sum d)^2 / n) / max(0, n - correction),  d = x - mean;  std = sqrt(var)
 //! ```
 //!
-//! f16, bf16 and f32 accumulate in f32, f64 in f64, integers and bool in wrapping i64. Sums are taken in short runs
-//! that are added pairwise, so rounding errors grow with the logarithm of the length. The variance is two-pass, and
-//! its second term takes out the rounding of the mean (Chan, Golub and LeVeque, "Algorithms for computing the sample
-//! variance", 1983, eq. 1.7), so it holds where the mean is large. Max and min give NaN where there is one; argmax
-//! and argmin give the first place of what max and min give, so NaN counts as the extreme, as in PyTorch.
+//! f16, bf16 and f32 accumulate in f32, f64 in f64, integers and bool in wrapping i64, or in 32 bits where the device
+//! has no more. Sums are taken in short runs that are added pairwise, so rounding errors grow with the logarithm of the
+//! length. The variance is two-pass, and its second term takes out the rounding of the mean (Chan, Golub and LeVeque,
+//! "Algorithms for computing the sample variance", 1983, eq. 1.7), so it holds where the mean is large. Max and min give
+//! NaN where there is one; argmax and argmin give the first place of what max and min give, so NaN counts as the
+//! extreme, as in PyTorch.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::dims::Dims;
-use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
+use crate::{Buffer, DType, Device, Kernel, Launch, Result, cpu};
 
 /// What to reduce to.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum ReduceOp {
-    /// The sum; 0 of nothing. Integers and bool give i64.
+    /// The sum; 0 of nothing. Integers and bool give [`Device::sum_dtype`].
     Sum,
     /// The sum over the count; NaN of nothing. Floats only.
     Mean,
-    /// The product; 1 of nothing. Integers and bool give i64.
+    /// The product; 1 of nothing. Integers and bool give [`Device::sum_dtype`].
     Prod,
     /// The greatest, or NaN where there is one.
     Max,
@@ -36,7 +37,7 @@ pub enum ReduceOp {
     Any,
     /// Whether none is 0, as bool; true of nothing.
     All,
-    /// The first place of the greatest along the reduced dims taken as one, as i64.
+    /// The first place of the greatest along the reduced dims taken as one, as [`Device::index_dtype`].
     ArgMax,
     /// The first place of the least.
     ArgMin,
@@ -96,6 +97,8 @@ pub static REDUCE_SUM: Kernel = Kernel {
     cpu: cpu::reduce::sum,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::sum,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Means.
 pub static REDUCE_MEAN: Kernel = Kernel {
@@ -104,6 +107,8 @@ pub static REDUCE_MEAN: Kernel = Kernel {
     cpu: cpu::reduce::mean,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::mean,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Products.
 pub static REDUCE_PROD: Kernel = Kernel {
@@ -112,6 +117,8 @@ pub static REDUCE_PROD: Kernel = Kernel {
     cpu: cpu::reduce::prod,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::prod,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Maxima.
 pub static REDUCE_MAX: Kernel = Kernel {
@@ -120,6 +127,8 @@ pub static REDUCE_MAX: Kernel = Kernel {
     cpu: cpu::reduce::max,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::max,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Minima.
 pub static REDUCE_MIN: Kernel = Kernel {
@@ -128,6 +137,8 @@ pub static REDUCE_MIN: Kernel = Kernel {
     cpu: cpu::reduce::min,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::min,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Whether any is true.
 pub static REDUCE_ANY: Kernel = Kernel {
@@ -136,6 +147,8 @@ pub static REDUCE_ANY: Kernel = Kernel {
     cpu: cpu::reduce::any,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::any,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Whether all are true.
 pub static REDUCE_ALL: Kernel = Kernel {
@@ -144,6 +157,8 @@ pub static REDUCE_ALL: Kernel = Kernel {
     cpu: cpu::reduce::all,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::all,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Places of maxima.
 pub static REDUCE_ARGMAX: Kernel = Kernel {
@@ -152,6 +167,8 @@ pub static REDUCE_ARGMAX: Kernel = Kernel {
     cpu: cpu::reduce::argmax,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmax,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Places of minima.
 pub static REDUCE_ARGMIN: Kernel = Kernel {
@@ -160,6 +177,8 @@ pub static REDUCE_ARGMIN: Kernel = Kernel {
     cpu: cpu::reduce::argmin,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmin,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Norms.
 pub static REDUCE_NORM: Kernel = Kernel {
@@ -168,6 +187,8 @@ pub static REDUCE_NORM: Kernel = Kernel {
     cpu: cpu::reduce::norm,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::norm,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Logarithms of sums of exponentials.
 pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
@@ -176,6 +197,8 @@ pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
     cpu: cpu::reduce::logsumexp,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::logsumexp,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Variances.
 pub static REDUCE_VAR: Kernel = Kernel {
@@ -184,6 +207,8 @@ pub static REDUCE_VAR: Kernel = Kernel {
     cpu: cpu::reduce::var,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::var,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Standard deviations.
 pub static REDUCE_STD: Kernel = Kernel {
@@ -192,6 +217,8 @@ pub static REDUCE_STD: Kernel = Kernel {
     cpu: cpu::reduce::std,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::std,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 impl ReduceOp {
@@ -214,12 +241,12 @@ impl ReduceOp {
         }
     }
 
-    /// The dtype of the output for inputs of `dtype`.
-    pub fn output_dtype(self, dtype: DType) -> DType {
+    /// The dtype of the output for inputs of `dtype` on `device`.
+    pub fn output_dtype(self, dtype: DType, device: &Device) -> DType {
         match self {
-            ReduceOp::Sum | ReduceOp::Prod if !dtype.is_float() => DType::I64,
+            ReduceOp::Sum | ReduceOp::Prod if !dtype.is_float() => device.sum_dtype(dtype),
             ReduceOp::Any | ReduceOp::All => DType::Bool,
-            ReduceOp::ArgMax | ReduceOp::ArgMin => DType::I64,
+            ReduceOp::ArgMax | ReduceOp::ArgMin => device.index_dtype(),
             _ => dtype,
         }
     }
@@ -233,7 +260,7 @@ impl ReduceOp {
 /// the caller to refuse.
 #[track_caller]
 pub fn reduce(op: ReduceOp, x: (&Buffer, usize), dims: ReduceDims<'_>, y: &mut Buffer) -> Result<()> {
-    debug_assert_eq!(y.dtype(), op.output_dtype(x.0.dtype()));
+    debug_assert_eq!(y.dtype(), op.output_dtype(x.0.dtype(), &y.device()));
     let (kernel, argument) = op.kernel();
     let kept = Dims::new(dims.kept_shape, dims.kept_strides)?;
     let reduced = Dims::new(dims.reduced_shape, dims.reduced_strides)?;

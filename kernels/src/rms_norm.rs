@@ -44,6 +44,8 @@ pub static RMS_NORM_FORWARD: Kernel = Kernel {
     cpu: cpu::rms_norm::forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rms_norm::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `dy, x, rstd, [weight] -> dx, [dweight]`.
 pub static RMS_NORM_BACKWARD: Kernel = Kernel {
@@ -52,6 +54,8 @@ pub static RMS_NORM_BACKWARD: Kernel = Kernel {
     cpu: cpu::rms_norm::backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rms_norm::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// `y [rows, cols]` of the dtype of `x` and `rstd [rows]` of the compute dtype, from `x [rows, cols]` and

@@ -42,6 +42,8 @@ pub static CUMSUM: Kernel = Kernel {
     cpu: cpu::scan::cumsum,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::scan::cumsum,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// Cumulative products.
 pub static CUMPROD: Kernel = Kernel {
@@ -50,6 +52,8 @@ pub static CUMPROD: Kernel = Kernel {
     cpu: cpu::scan::cumprod,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::scan::cumprod,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 impl ScanOp {

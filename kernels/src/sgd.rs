@@ -43,6 +43,8 @@ pub static SGD: Kernel = Kernel {
     cpu: cpu::sgd::step,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::sgd::step,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// One parameter with its gradient and state; all have the same number of elements.

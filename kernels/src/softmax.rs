@@ -34,6 +34,8 @@ pub static SOFTMAX_FORWARD: Kernel = Kernel {
     cpu: cpu::softmax::softmax_forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `y, dy -> dx`.
 pub static SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -42,6 +44,8 @@ pub static SOFTMAX_BACKWARD: Kernel = Kernel {
     cpu: cpu::softmax::softmax_backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `x -> y`.
 pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
@@ -50,6 +54,8 @@ pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
     cpu: cpu::softmax::log_softmax_forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 /// `y, dy -> dx`.
 pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -58,6 +64,8 @@ pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
     cpu: cpu::softmax::log_softmax_backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// `y = softmax(x)`. `x` starts at its element offset; `y` has `outer * len * inner` elements of the dtype of `x`.

@@ -29,6 +29,8 @@ pub static SORT: Kernel = Kernel {
     cpu: cpu::sort::sort,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::sort::sort,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// The first `k` elements of every row of the contiguous `x` in sorted order, and their positions as i64.

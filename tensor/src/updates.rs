@@ -93,7 +93,8 @@ pub fn sgd_step(slots: Vec<SgdSlot<'_>>, params: SgdParams) -> Result<()> {
     Ok(())
 }
 
-/// The Euclidean norm of all elements of all tensors together, with squares and sums in f64.
+/// The Euclidean norm of all elements of all tensors together, with squares and sums in f64; in f32 where the device has
+/// no f64, so that norms above 1e19 are infinite there.
 ///
 /// # Errors
 /// Tensors that are no floats.
@@ -107,10 +108,14 @@ pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
             spans.push(Span { buffer: tensor.buffer(), offset: tensor.layout().offset(), len: tensor.elements() });
         }
         let Some(first) = spans.first() else { continue };
-        // f64 sums exist where the device has f64; others give f32.
-        let mut sum = Buffer::allocate(&first.buffer.device(), DType::F64, 1)?;
+        let device = first.buffer.device();
+        let dtype = if device.supports(DType::F64) { DType::F64 } else { DType::F32 };
+        let mut sum = Buffer::allocate(&device, dtype, 1)?;
         l2_norm::l2_norm_squared(&spans, &mut sum)?;
-        squared += sum.to_vec::<f64>()?.iter().sum::<f64>();
+        squared += match dtype {
+            DType::F64 => sum.to_vec::<f64>()?.iter().sum::<f64>(),
+            _ => sum.to_vec::<f32>()?.iter().map(|&sum| f64::from(sum)).sum(),
+        };
     }
     Ok(squared.sqrt())
 }

@@ -1,7 +1,7 @@
 //! The devices and tools that tests run on, and what happens where one is missing.
 //!
 //! A missing one is named on standard error and its tests pass without it, unless `CHAINRULE_REQUIRE` lists it
-//! (`cuda-emu`, `cuda`, `nvrtc`): then they fail.
+//! (`cuda-emu`, `cuda`, `nvrtc`, `wgpu`): then they fail.
 
 use chainrule::{Device, Result};
 
@@ -14,10 +14,14 @@ pub(crate) fn devices() -> Vec<Device> {
     if let Ok(seed) = std::env::var("CHAINRULE_EMU_SEED") {
         eprintln!("cuda-emu with CHAINRULE_EMU_SEED={seed}");
     }
-    #[cfg(feature = "cuda")]
-    let candidates: &[Candidate] = &[("cuda-emu", || Device::cuda_emu()), ("cuda", || Device::cuda(0))];
-    #[cfg(not(feature = "cuda"))]
-    let candidates: &[Candidate] = &[];
+    let candidates: &[Candidate] = &[
+        #[cfg(feature = "cuda")]
+        ("cuda-emu", || Device::cuda_emu()),
+        #[cfg(feature = "cuda")]
+        ("cuda", || Device::cuda(0)),
+        #[cfg(feature = "wgpu")]
+        ("wgpu", || Device::wgpu()),
+    ];
     candidates.iter().filter_map(|(name, open)| present(name, open())).collect()
 }
 

@@ -199,7 +199,7 @@ fn results_have_the_same_bits_every_time_and_on_every_number_of_threads() {
 fn every_device_agrees_with_the_host() {
     for device in devices() {
         for_each_sample(&format!("{device}"), |sample| {
-            sample.dtypes.iter().try_for_each(|&dtype| {
+            sample.dtypes.iter().filter(|&&dtype| device.supports(dtype)).try_for_each(|&dtype| {
                 sample.agrees_with_host(dtype, &device).map_err(|error| format!("{dtype}: {error}"))
             })
         });

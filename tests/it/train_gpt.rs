@@ -228,26 +228,29 @@ fn checkpoints_that_do_not_fit_exit_with_1() {
     resume("text.txt", "8", &["checkpoint.safetensors"]);
 }
 
-/// Training on another device is the same training: losses agree to 1e-4 (f32 sums in another order) over three steps.
-#[cfg(feature = "cuda")]
+/// Training on another device is the same training: losses agree to 1e-4 (f32 sums in another order) over three steps,
+/// and to 1e-3 over twenty, in which such differences grow. The emulator is too slow for those.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 #[test]
 fn every_device_gives_the_losses_of_the_host() {
     let folder = folder();
-    let losses = |device: &str| -> Vec<f64> {
+    let losses = |device: &str, steps: usize| -> Vec<f64> {
         let mut command = Command::new(program());
-        command.env_remove("CHAINRULE_DEVICE").stdin(Stdio::null()).args(["--steps", "3", "--device", device]);
+        command.env_remove("CHAINRULE_DEVICE").stdin(Stdio::null()).args(["--device", device, "--sample", "20"]);
         command.args(["--layers", "2", "--heads", "2", "--width", "32", "--context", "16", "--batch", "2"]);
-        command.args(["--sample", "20"]);
-        command.arg("--text").arg(folder.path().join("text.txt")).arg("--out").arg(folder.path().join(device));
+        let out = format!("{device}-{steps}");
+        command.arg("--steps").arg(steps.to_string()).arg("--out").arg(folder.path().join(&out));
+        command.arg("--text").arg(folder.path().join("text.txt"));
         succeed(command);
         let fields = |row: &String| row.split(',').skip(1).take(2).filter_map(|x| x.parse().ok()).collect::<Vec<f64>>();
-        metrics(folder.path(), device).iter().skip(1).flat_map(fields).collect()
+        metrics(folder.path(), &out).iter().skip(1).flat_map(fields).collect()
     };
-    let want = losses("cpu");
-    assert_eq!(want.len(), 4, "three losses of training and one of validation");
     for device in crate::devices::devices() {
-        let got = losses(&device.to_string());
-        let close = got.len() == want.len() && got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-4);
+        let device = device.to_string();
+        let (steps, tolerance) = if device == "cuda-emu" { (3, 1e-4) } else { (20, 1e-3) };
+        let (got, want) = (losses(&device, steps), losses("cpu", steps));
+        assert_eq!(want.len(), steps + 1, "the losses of training and one of validation");
+        let close = got.len() == want.len() && got.iter().zip(&want).all(|(got, want)| (got - want).abs() < tolerance);
         assert!(close, "{device}: {got:?}, on the host {want:?}");
     }
 }

@@ -13,13 +13,13 @@ fn text(error: chainrule_tensor::Error) -> String {
 }
 
 impl Sample {
-    /// The inputs with floats cast to `dtype`, on `device`.
+    /// The inputs with floats cast to `dtype`, on `device`; integers of 64 bits become i32 where it has none.
     ///
     /// # Errors
     /// No room on the device.
     pub fn inputs_as(&self, dtype: DType, device: &Device) -> Result<Vec<Tensor>> {
         let cast = |x: &Tensor| if x.dtype().is_float() { x.to_dtype(dtype) } else { Ok(x.clone()) };
-        self.inputs.iter().map(|x| cast(x)?.to_device(device)).collect()
+        self.inputs.iter().map(|x| narrowed(&cast(x)?, device)).collect()
     }
 
     /// The result for these inputs, off any tape.
@@ -106,6 +106,13 @@ impl Sample {
     }
 }
 
+/// `x` on `device`, in 32 bits where it has no numbers of 64.
+fn narrowed(x: &Tensor, device: &Device) -> Result<Tensor> {
+    let narrow = if x.dtype().is_float() { DType::F32 } else { DType::I32 };
+    let x = if device.supports(x.dtype()) { x.clone() } else { x.to_dtype(narrow)? };
+    x.to_device(device)
+}
+
 impl ErrorSample {
     /// Checks that the call fails on `device` with the text that the sample says; what only a kernel can see may come
     /// with the next read.
@@ -113,7 +120,7 @@ impl ErrorSample {
     /// # Errors
     /// What happened instead.
     pub fn fails_on(&self, device: &Device) -> Checked<()> {
-        let inputs = self.inputs.iter().map(|x| x.to_device(device)).collect::<Result<Vec<_>>>().map_err(text)?;
+        let inputs = self.inputs.iter().map(|x| narrowed(x, device)).collect::<Result<Vec<_>>>().map_err(text)?;
         let vars: Vec<Var> = inputs.iter().map(Var::from).collect();
         let result = (self.call)(&vars).and_then(|y| device.synchronize().map(|()| y));
         let got = match result {

@@ -153,10 +153,12 @@ impl Run<'_> {
 }
 
 /// What the device calls itself.
-fn hardware(device: &Device) -> &str {
+fn hardware(device: &Device) -> String {
     match device {
         #[cfg(feature = "cuda")]
-        Device::Cuda(cuda) => cuda.model(),
-        _ => "the host's processor",
+        Device::Cuda(cuda) => cuda.model().into(),
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(wgpu) => wgpu.model(),
+        _ => "the host's processor".into(),
     }
 }

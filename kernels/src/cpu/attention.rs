@@ -28,6 +28,8 @@ pub static ATTENTION_FORWARD: Kernel = Kernel {
     cpu: forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::attention::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Multiplications below which all blocks run on the calling thread.

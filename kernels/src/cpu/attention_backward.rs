@@ -29,6 +29,8 @@ pub static ATTENTION_BACKWARD: Kernel = Kernel {
     cpu: backward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::attention::backward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 fn backward(args: &mut CpuArgs<'_>) -> Result<()> {

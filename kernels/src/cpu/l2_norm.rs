@@ -4,6 +4,7 @@ use super::rows::{sum, unsupported};
 use super::simd::wide;
 use super::tensor_list::{BLOCK, for_each_block};
 use crate::cpu::widen::run_with_wide_inputs;
+use crate::l2_norm::lens;
 use crate::{CpuArgs, Result, Stored, with_dtype};
 
 /// The host body of `L2_NORM_SQUARED`.
@@ -18,9 +19,9 @@ pub(crate) fn squared(args: &mut CpuArgs<'_>) -> Result<()> {
 }
 
 fn sum_of_squares<E: Stored>(args: &CpuArgs<'_>) -> f64 {
-    let lens = args.input::<i64>(0);
+    let lens = lens(args.params);
     let blocks: Vec<&[E]> =
-        (1..args.n_inputs()).flat_map(|i| args.input::<E>(i)[..lens[i - 1] as usize].chunks(BLOCK)).collect();
+        lens.iter().enumerate().flat_map(|(i, &len)| args.input::<E>(i)[..len].chunks(BLOCK)).collect();
     let mut sums = vec![0.0; blocks.len()];
     for_each_block(blocks.into_iter().zip(&mut sums).collect(), |(block, total)| {
         wide::<E::Compute, _>(

@@ -27,6 +27,8 @@ pub static MATMUL_FORWARD: Kernel = Kernel {
     cpu: forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::matmul::matmul_forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 /// Multiplications that one task of a batch takes at least.

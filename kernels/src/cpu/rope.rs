@@ -16,6 +16,8 @@ pub static ROPE_FORWARD: Kernel = Kernel {
     cpu: forward,
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rope::forward,
+    #[cfg(feature = "wgpu")]
+    wgpu: crate::wgpu::unsupported,
 };
 
 fn forward(args: &mut CpuArgs<'_>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The sum of squares over many tensors on CUDA: method in [`crate::l2_norm`].
 
 use super::CudaArgs;
+use crate::l2_norm::lens;
 use crate::{DType, Error, ErrorKind, Result};
 
 /// Elements of a chunk: the kernel's `CHUNK`.
@@ -16,14 +17,15 @@ pub(crate) fn squared(args: &mut CudaArgs<'_>) -> Result<()> {
     if !matches!(out.dtype, DType::F32 | DType::F64) {
         return Err(Error::new(ErrorKind::Unsupported { dtype: out.dtype, device: args.device.name().into() }));
     }
-    let addresses: Vec<u64> = (1..args.n_inputs()).map(|index| args.input(index).address).collect();
+    let addresses: Vec<u64> = (0..args.n_inputs()).map(|index| args.input(index).address).collect();
     let elements: usize = args.grid.iter().product();
     let blocks = (elements.div_ceil(CHUNK) + addresses.len()).min(MAX_BLOCKS);
-    let tensors = args.table(&addresses)?;
+    let lens: Vec<u64> = lens(args.params).into_iter().map(|len| len as u64).collect();
+    let (lens, tensors) = (args.table(&lens)?, args.table(&addresses)?);
     let partial = args.workspace(blocks * size_of::<f64>())?;
     args.stage(args.kernel.entry)
         .blocks(blocks)
-        .param(args.input(0).address)
+        .param(lens.address())
         .param(tensors.address())
         .param(partial.address())
         .param(addresses.len() as u64)

@@ -7,7 +7,8 @@
 //! The device expression is text that is valid in CUDA and in WGSL: constants are written `c(0.5)`, parameters `s0` and
 //! `s1`, choices `select(if_false, if_true, condition)`, and functions that the two languages lack or spell differently
 //! by their names here (`erf`, `log1p`, `is_nan`, `floor_div`, ...). A device's prelude defines all of them for its element
-//! type. Expressions of [`Typing::Test`] are truth values there, and 1 or 0 here.
+//! type. Expressions of [`Typing::Test`] are truth values there, and 1 or 0 here. They compare with `==` and negate it:
+//! `!=` is false for NaN on some devices.
 
 use super::functions::*;
 use super::{Block, Row, Typing};
@@ -81,7 +82,7 @@ macro_rules! elementwise {
             const ARITY: usize = $arity;
             fn row(self) -> &'static Row {
                 static ROWS: &[Row] = &[$(Row {
-                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::elementwise::run::<$Op> },
+                    kernel: Kernel { name: "elementwise", entry: $name, cpu: run::<$Op>, #[cfg(feature = "cuda")] cuda: crate::cuda::elementwise::run::<$Op>, #[cfg(feature = "wgpu")] wgpu: crate::wgpu::elementwise::run::<$Op> },
                     typing: Typing::$typing, range: $range, expression: $text,
                 }),*];
                 &ROWS[self as usize]
@@ -171,16 +172,16 @@ elementwise! {
     (Minimum "minimum", Any, -3.0..3.0, "minimum(x, y)", minimum(x, y), x.min(y))
     (Atan2 "atan2", Float, 0.2..3.0, "atan2(x, y)", x.atan2(y))
     (Eq "eq", Test, -3.0..3.0, "x == y", R::flag(x == y), (x == y).into())
-    (Ne "ne", Test, -3.0..3.0, "x != y", R::flag(x != y), (x != y).into())
+    (Ne "ne", Test, -3.0..3.0, "!(x == y)", R::flag(x != y), (x != y).into())
     (Lt "lt", Test, -3.0..3.0, "x < y", R::flag(x < y), (x < y).into())
     (Le "le", Test, -3.0..3.0, "x <= y", R::flag(x <= y), (x <= y).into())
     (Gt "gt", Test, -3.0..3.0, "x > y", R::flag(x > y), (x > y).into())
     (Ge "ge", Test, -3.0..3.0, "x >= y", R::flag(x >= y), (x >= y).into())
-    (LogicalAnd "logical_and", Test, -3.0..3.0, "x != c(0.0) && y != c(0.0)",
+    (LogicalAnd "logical_and", Test, -3.0..3.0, "!(x == c(0.0)) && !(y == c(0.0))",
         R::flag((x != R::c(0.0)) & (y != R::c(0.0))), ((x != 0) & (y != 0)).into())
-    (LogicalOr "logical_or", Test, -3.0..3.0, "x != c(0.0) || y != c(0.0)",
+    (LogicalOr "logical_or", Test, -3.0..3.0, "!(x == c(0.0)) || !(y == c(0.0))",
         R::flag((x != R::c(0.0)) | (y != R::c(0.0))), ((x != 0) | (y != 0)).into())
-    (LogicalXor "logical_xor", Test, -3.0..3.0, "(x != c(0.0)) != (y != c(0.0))",
+    (LogicalXor "logical_xor", Test, -3.0..3.0, "(x == c(0.0)) != (y == c(0.0))",
         R::flag((x != R::c(0.0)) != (y != R::c(0.0))), ((x != 0) != (y != 0)).into())
     // The hot gradients, each in one pass. Of sigmoid and tanh `x` is the result of the forward op, of the others its
     // operand; `y` is the gradient that arrives.
@@ -199,7 +200,7 @@ elementwise! {
 elementwise! {
     /// Ops of three operands.
     TernaryOp [x, y, z] [3] s map3;
-    (Where "where", Select, -3.0..3.0, "select(z, y, x != c(0.0))", if x != R::c(0.0) { y } else { z }, if x != 0 { y } else { z })
+    (Where "where", Select, -3.0..3.0, "select(y, z, x == c(0.0))", if x != R::c(0.0) { y } else { z }, if x != 0 { y } else { z })
     (Lerp "lerp", Float, -3.0..3.0, "lerp(x, y, z)", lerp(x, y, z))
     (Addcmul "addcmul", Number, -3.0..3.0, "x + s0 * y * z", x + s[0] * y * z, x.wrapping_add(s[0].wrapping_mul(y).wrapping_mul(z)))
 }

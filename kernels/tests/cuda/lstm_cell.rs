@@ -12,6 +12,9 @@ type Given = [bool; 3];
 
 /// Both kernels with `gates` and all other inputs at `offset`.
 fn cells(dtype: DType, gates: &[f64], [rows, cols]: [usize; 2], offset: usize, given: Given) {
+    if !device().supports(dtype) {
+        return;
+    }
     let n = rows * cols;
     let params = LstmCellParams::new(rows, cols);
     compare(32.0, &format!("lstm_cell {dtype} {rows} {cols} {given:?}"), |device| {
@@ -75,8 +78,8 @@ fn gates_of_the_lstm_cell_that_are_not_finite_give_what_they_give_on_the_host() 
 #[test]
 fn the_lstm_cell_refuses_integers() {
     for device in [Device::Cpu, device()] {
-        let x = Buffer::from_slice(&device, &[1i64; 4]).unwrap();
-        let [mut h, mut c_next] = [(); 2].map(|()| Buffer::allocate(&device, DType::I64, 1).unwrap());
+        let x = Buffer::from_slice(&device, &[1i32; 4]).unwrap();
+        let [mut h, mut c_next] = [(); 2].map(|()| Buffer::allocate(&device, DType::I32, 1).unwrap());
         let inputs = LstmCellInputs { gates: (&x, 0), c: (&x, 0), gates_h: None };
         let error = lstm_cell_forward(inputs, &mut h, &mut c_next, LstmCellParams::new(1, 1)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");

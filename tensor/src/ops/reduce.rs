@@ -35,7 +35,8 @@ impl Tensor {
             reduced_strides: &reduced_strides,
         };
         let shape = reduced_shape(self.shape(), mask, keepdim)?;
-        Tensor::build(&self.device(), op.output_dtype(self.dtype()), shape, |y| {
+        let device = self.device();
+        Tensor::build(&device, op.output_dtype(self.dtype(), &device), shape, |y| {
             reduce::reduce(op, (self.buffer(), self.layout().offset()), dims, y)
         })
     }
@@ -62,8 +63,8 @@ impl Tensor {
 
     /// The sum over some dims, which go, or stay with size 1 where `keepdim`: `y = sum_i x_i`.
     ///
-    /// f16, bf16 and f32 are summed in f32 and f64 in f64, in runs that are added pairwise. Integers and bool give i64.
-    /// The sum of nothing is 0.
+    /// f16, bf16 and f32 are summed in f32 and f64 in f64, in runs that are added pairwise. Integers and bool give
+    /// [`Device::sum_dtype`](crate::Device::sum_dtype), which is i64 but on wgpu. The sum of nothing is 0.
     ///
     /// # Errors
     /// A dim that does not exist or is named twice.
@@ -136,7 +137,8 @@ impl Tensor {
         self.reduce_floats("mean", ReduceOp::Mean, dims.into(), keepdim)
     }
 
-    /// The product over some dims, 1 of nothing; integers and bool give i64.
+    /// The product over some dims, 1 of nothing; integers and bool give
+    /// [`Device::sum_dtype`](crate::Device::sum_dtype).
     ///
     /// ```
     /// use chainrule_tensor::{Device, Tensor};
@@ -184,7 +186,8 @@ impl Tensor {
         self.reduce_extreme("min", ReduceOp::Min, dims.into(), keepdim)
     }
 
-    /// The index (i64) of the greatest element, the first of several; NaN counts as the greatest.
+    /// The index of the greatest element, the first of several; NaN counts as the greatest. It is of
+    /// [`Device::index_dtype`](crate::Device::index_dtype), which is i64 but on wgpu.
     ///
     /// Several dims, or all with `..`, are numbered together in row-major order.
     ///
@@ -208,7 +211,7 @@ impl Tensor {
         self.reduce_extreme("argmax", ReduceOp::ArgMax, dims.into(), keepdim)
     }
 
-    /// The index (i64) of the least element, the first of several; NaN counts as the least. See [`Tensor::argmax`].
+    /// The index of the least element, the first of several; NaN counts as the least. See [`Tensor::argmax`].
     ///
     /// ```
     /// use chainrule_tensor::{Device, Tensor};
@@ -223,7 +226,7 @@ impl Tensor {
         self.reduce_extreme("argmin", ReduceOp::ArgMin, dims.into(), keepdim)
     }
 
-    /// The greatest element along a dim and its index (i64), the first of several.
+    /// The greatest element along a dim and its index as [`Tensor::argmax`] gives it, the first of several.
     ///
     /// # Errors
     /// A dim without elements.
@@ -243,7 +246,7 @@ impl Tensor {
         self.with_index(index, dim, keepdim)
     }
 
-    /// The least element along a dim and its index (i64), the first of several; see [`Tensor::max_with_index`].
+    /// The least element along a dim and its index, the first of several; see [`Tensor::max_with_index`].
     ///
     /// ```
     /// use chainrule_tensor::{Device, Tensor};

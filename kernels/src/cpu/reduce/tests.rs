@@ -52,7 +52,7 @@ impl Case {
     fn run<S: Stored, O: Stored>(&self, op: ReduceOp, x: &[S]) -> Vec<O> {
         let x = Buffer::from_slice(&Device::Cpu, x).unwrap();
         let rows = self.pick(self.shape, true).iter().product();
-        let mut y = Buffer::allocate(&Device::Cpu, op.output_dtype(S::DTYPE), rows).unwrap();
+        let mut y = Buffer::allocate(&Device::Cpu, op.output_dtype(S::DTYPE, &Device::Cpu), rows).unwrap();
         let dims = ReduceDims {
             kept_shape: &self.pick(self.shape, true),
             kept_strides: &self.pick(self.strides, true),

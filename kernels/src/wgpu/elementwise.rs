@@ -1,0 +1,107 @@
+//! Elementwise ops on wgpu: what an op is, is its row of [`crate::elementwise`]'s table.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::copy::{sizes, strides};
+use super::{Stage, WgpuArgs, size};
+use crate::elementwise::{ElementwiseOp, ElementwiseParams, Typing};
+use crate::{DType, Error, ErrorKind, Result};
+
+/// The kernels' `ElementwiseParams`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    len: u32,
+    rank: u32,
+    unused: [u32; 2],
+    shape: [u32; 8],
+    strides: [[i32; 8]; 3],
+    scalars: [u32; 4],
+    values: [u32; 4],
+}
+
+/// The operands' names.
+const NAMES: [(&str, &str); 3] = [("a", "KIND_A"), ("b", "KIND_B"), ("c", "KIND_C")];
+
+/// The host side of every elementwise kernel.
+#[track_caller]
+pub(crate) fn run<O: ElementwiseOp>(args: &mut WgpuArgs<'_>) -> Result<()> {
+    let p: ElementwiseParams = args.params();
+    let op = O::ALL[p.op as usize];
+    if args.elem.size_bytes() == 8 {
+        return Err(args.unsupported());
+    }
+    let is_float = args.elem.is_float();
+    if !is_float && op.int_block().is_none() {
+        return Err(Error::dtype(op.name(), format!("got {}, expected a floating-point dtype", args.elem)));
+    }
+    let y = args.output(0);
+    let divides = op.row().typing == Typing::Quotient && !is_float;
+    let words = y.len.div_ceil(4 / y.dtype.size_bytes());
+    let mut stage = args.stage("elementwise").define("ARITY", O::ARITY as u32);
+    stage = stage.define("CONTIGUOUS", is_contiguous(&p).into()).text(compute(args.elem));
+    stage = with_op(stage, args.elem, op.expression());
+    stage = operands(args, stage, &p).words("y", y);
+    stage = stage.library(if is_float { "reals" } else { "integers" });
+    if divides {
+        stage = stage.text("fn check(divisor: Compute, i: u32) { check_divisor(divisor, i); }");
+        stage = stage.faults(op.name(), divided_by_zero);
+    } else {
+        stage = stage.text("fn check(divisor: Compute, i: u32) {}");
+    }
+    stage.params(&params(&p, args.elem)?).groups_for(words).run()
+}
+
+fn divided_by_zero(_: i64, _: i64, _: i64) -> ErrorKind {
+    ErrorKind::Argument("division of an integer by zero".into())
+}
+
+/// What is computed with.
+fn compute(elem: DType) -> &'static str {
+    match elem {
+        DType::U32 => "alias Compute = u32;",
+        elem if elem.is_float() => "alias Compute = f32;",
+        _ => "alias Compute = i32;",
+    }
+}
+
+/// Adds the function of the op.
+fn with_op<'a>(stage: Stage<'a>, elem: DType, expression: &'static str) -> Stage<'a> {
+    // Unsigned numbers have no sign to turn.
+    let expression = if elem == DType::U32 && expression == "-x" { "Compute(0) - x" } else { expression };
+    const HEAD: &str =
+        "fn op(x: Compute, y: Compute, z: Compute, s0: Compute, s1: Compute) -> Compute { return Compute(";
+    stage.text_of([HEAD, expression, "); }"])
+}
+
+/// Binds the views and says what the others are.
+fn operands<'a>(args: &WgpuArgs<'_>, mut stage: Stage<'a>, p: &ElementwiseParams) -> Stage<'a> {
+    let mut views = args.inputs.iter();
+    for (&(name, kind), &is) in NAMES.iter().zip(&p.kinds) {
+        stage = stage.define(kind, is as u32);
+        stage = stage.optional(name, if is == ElementwiseParams::VIEW { views.next().copied() } else { None });
+    }
+    stage
+}
+
+/// Whether element i of every view is its i-th in memory.
+fn is_contiguous(p: &ElementwiseParams) -> bool {
+    p.rank == 1 && (0..3).all(|i| p.kinds[i] != ElementwiseParams::VIEW || p.strides[i][0] == 1)
+}
+
+#[track_caller]
+fn params(p: &ElementwiseParams, elem: DType) -> Result<Params> {
+    let bits = |value: f64, integer: i64| match elem.is_float() {
+        true => (value as f32).to_bits(),
+        false => integer as u32,
+    };
+    let mut params = Params { len: size(p.len)?, rank: size(p.rank)?, shape: sizes(p.shape)?, ..Zeroable::zeroed() };
+    for i in 0..3 {
+        params.strides[i] = strides(p.strides[i])?;
+        params.values[i] = bits(p.values[i], p.integers[i]);
+    }
+    for i in 0..2 {
+        params.scalars[i] = bits(p.scalars[i], p.scalars[i] as i64);
+    }
+    Ok(params)
+}

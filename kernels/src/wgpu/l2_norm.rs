@@ -1,0 +1,45 @@
+//! The sum of squares over many tensors on wgpu: method in [`crate::l2_norm`].
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{WgpuArgs, size};
+use crate::l2_norm::lens;
+use crate::{DType, Error, ErrorKind, Result};
+
+/// Elements of a chunk: the kernel's `CHUNK`.
+const CHUNK: usize = 8192;
+
+/// The kernels' `L2NormParams`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    len: u32,
+    first: u32,
+}
+
+#[track_caller]
+pub(crate) fn squared(args: &mut WgpuArgs<'_>) -> Result<()> {
+    args.floats_only()?;
+    let out = args.output(0);
+    if out.dtype != DType::F32 {
+        return Err(Error::new(ErrorKind::Unsupported { dtype: out.dtype, device: "wgpu".into() }));
+    }
+    let lens = lens(args.params);
+    let chunks = lens.iter().map(|len| len.div_ceil(CHUNK)).sum();
+    let partial = args.workspace(DType::F32, chunks)?;
+    let mut first = 0;
+    for (index, &len) in lens.iter().enumerate() {
+        args.stage("l2_norm_squared")
+            .read("x", args.input(index))
+            .write("partial", partial.slot())
+            .params(&Params { len: size(len as u64)?, first })
+            .groups(len.div_ceil(CHUNK))
+            .run()?;
+        first += len.div_ceil(CHUNK) as u32;
+    }
+    args.stage("l2_norm_total")
+        .read("partial", partial.slot())
+        .write("y", out)
+        .params(&Params { len: first, first: 0 })
+        .run()
+}

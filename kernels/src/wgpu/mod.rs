@@ -1,0 +1,31 @@
+//! wgpu: kernels in `wgsl/*.wgsl`, on Vulkan, Metal, DirectX 12 or WebGPU.
+//!
+//! ```text
+//! Launch -> Kernel::wgpu (which stages, how many workgroups)   one file per kernel here, beside its `.wgsl`
+//!        -> Stage        (entry, bindings, params)             args.rs
+//!        -> WgpuDevice   (adapter, faults)                     device.rs, adapter.rs
+//!        -> Unit         (text, pipeline)                      source.rs, items.rs, pipeline.rs
+//!        -> Recorder     (many launches to a submission)       recorder.rs; memory is carved in memory.rs
+//! ```
+//!
+//! A unit is one entry point compiled for the dtypes of what it is bound to. Its bindings are declared by the host side,
+//! and so are the functions through which a kernel reads packed elements (f16, bf16, u8 and bool share words of 32 bits).
+
+mod adapter;
+mod args;
+mod device;
+mod items;
+mod memory;
+mod pipeline;
+mod recorder;
+mod source;
+mod wide;
+
+pub(crate) mod copy;
+pub(crate) mod elementwise;
+
+pub use adapter::Limits;
+pub use args::{Slot, Stage, WgpuArgs, place, size, unsupported};
+pub use device::WgpuDevice;
+pub(crate) use memory::WgpuMemory;
+pub use source::{Access, Binding, Unit};
