@@ -41,6 +41,7 @@ fn alike(op: &str) -> Result<String> {
     let common = |name: &str| name.chars().zip(op.chars()).take_while(|(a, b)| a == b).count();
     let most = names.iter().map(|name| common(name)).max().unwrap_or(0);
     names.retain(|name| common(name) == most);
+    names.sort_unstable();
     names.dedup();
     Ok(names.join(", "))
 }

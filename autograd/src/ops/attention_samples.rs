@@ -113,6 +113,15 @@ pub(super) fn samples() -> Result<Vec<Sample>> {
             Attention::causal(),
             |[_, _, i, j]| j <= i,
         )?,
+        // Heads that devices multiply on tensor cores, where rows are multiples of 16 elements.
+        sample("heads of 16", &[&[1, 2, 5, 16], &[1, 2, 7, 16], &[1, 2, 7, 32]], none(), |_| true)?,
+        sample(
+            "heads of 64",
+            &[&[1, 2, 3, 64], &[1, 1, 3, 64], &[1, 1, 3, 64]],
+            Attention::causal(),
+            |[_, _, i, j]| j <= i,
+        )?,
+        sample("heads of 128", &[&[1, 1, 3, 128], &[1, 1, 5, 128], &[1, 1, 5, 128]], none(), |_| true)?,
         Sample::new("attention", "1024 tokens", random(&[&[1, 4, 1024, 32]])?, |x| {
             x[0].attention(&x[0], &x[0], &Attention::causal())
         })
