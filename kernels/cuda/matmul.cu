@@ -1,4 +1,5 @@
-// C[.., m, n] = alpha * sum over k of A[.., m, k] * B[.., k, n] + beta * C[.., m, n] + bias[n], on ordinary cores.
+// C[.., m, n] = alpha * sum over k of A[.., m, k] * B[.., k, n] + beta * C[.., m, n] + bias[n], and of that the GELU or
+// the sum with a residual where the host defines so (matmul.cuh), on ordinary cores.
 //
 // A and B have any strides, C is row-major. Formulas and twins: src/matmul.rs, src/cpu/matmul.rs. A block computes a
 // tile of TILE x TILE; its threads keep parts of LANE_TILE x LANE_TILE in registers. Panels of A and B lie in shared

@@ -19,15 +19,15 @@ fn linear(a: &[Array], has_bias: bool, adds: bool) -> Array {
     })
 }
 
-/// `x / 2 (1 + erf(x / sqrt 2))`, with erf by its Taylor series, which serves for the small values here.
+/// `x / 2 (1 + erf(x / sqrt 2))`, with erf by a series of positive terms. (Abramowitz and Stegun 7.1.6.)
 fn gelu(x: f64) -> f64 {
     let z = x / 2f64.sqrt();
     let (mut term, mut sum) = (z, z);
-    for n in 1..80 {
-        term *= -z * z / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
+    for n in 1..300 {
+        term *= 2.0 * z * z / f64::from(2 * n + 1);
+        sum += term;
     }
-    x / 2.0 * (1.0 + 2.0 / std::f64::consts::PI.sqrt() * sum)
+    x / 2.0 * (1.0 + 2.0 / std::f64::consts::PI.sqrt() * (-z * z).exp() * sum)
 }
 
 fn gelu_tanh(x: f64) -> f64 {

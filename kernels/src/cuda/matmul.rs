@@ -1,9 +1,9 @@
 //! Matrix products on CUDA: formulas are in [`crate::matmul`].
 //!
-//! f16 and bf16, and f32 where tf32 is allowed, run on tensor cores where their rows are aligned; a few rows or columns are
-//! vectors, for which the other operand is read just once; all else runs on ordinary cores. The host picks a tile that keeps the device busy, which
-//! way each operand is read, and, where there are few tiles and k is long, into how many parts k is divided; the parts
-//! are then summed in a fixed order.
+//! f16 and bf16, and f32 where tf32 is allowed, run on tensor cores where their rows are aligned; a few rows or columns
+//! are vectors, for which the other operand is read just once; all else runs on ordinary cores. The host picks a tile
+//! that keeps the device busy, which way each operand is read, and, where there are few tiles and k is long, into how
+//! many parts k is divided; the parts are then summed in a fixed order.
 
 use bytemuck::{Pod, Zeroable};
 
