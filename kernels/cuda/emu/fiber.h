@@ -68,7 +68,7 @@ namespace {
 const size_t STACK_BYTES = 256 << 10;
 #if defined(EMU_TSAN)
 // How many other fibers have to end after one before it runs again, so that neighbouring blocks are told apart.
-const size_t REST = 600;
+const size_t REST = 300;
 #else
 const size_t REST = 0;
 #endif
