@@ -16,6 +16,7 @@ namespace {
 // is thread-local lies elsewhere.
 __attribute__((noinline)) void run_thread() {
     Launch* launch = scheduler->launch;
+    acquire(&scheduler->begin_cell);
     launch->entry(launch->params);
     Lane* lane = lane_now();
     end_of_bulk_stores();
@@ -44,12 +45,12 @@ void Scheduler::resume(unsigned i) {
     Lane& lane = lanes[i];
     current = &lane.thread;
     if (!lane.fiber) {
-        if (idle.empty()) {
+        if (idle.size() <= REST) {
             fibers.push_back(std::make_unique<Fiber>());
-            idle.push_back(fibers.back().get());
+            idle.push_front(fibers.back().get());
         }
-        lane.fiber = idle.back();
-        idle.pop_back();
+        lane.fiber = idle.front();
+        idle.pop_front();
         lane.fiber->begin(fiber_main);
     }
 #if defined(__SANITIZE_ADDRESS__)
@@ -63,8 +64,7 @@ void Scheduler::resume(unsigned i) {
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
     if (lane.state == State::Done) {
-        retire(lane.fiber);
-        idle.push_back(lane.fiber);
+        REST == 0 ? idle.push_front(lane.fiber) : idle.push_back(lane.fiber);
         lane.fiber = nullptr;
     }
 }
@@ -73,7 +73,7 @@ void Scheduler::run_block(uint64_t block) {
     const unsigned threads = launch->threads;
     live = threads, ready.clear(), ready_head = 0;
 #if defined(EMU_TSAN)
-    map_shared();
+    renew_shared();
 #else
     poison(shared, std::min(shared_used, SHARED_BYTES));
 #endif
@@ -98,6 +98,7 @@ void Scheduler::run_block(uint64_t block) {
         lanes[i] = {{{i, 0, 0}, place, {threads, 1, 1}, grid, i % 32, i / 32}, nullptr, State::Ready, {"", 0}, "its start"};
         ready.push_back(i);
     }
+    release(&begin_cell);
     while (ready_head < ready.size()) {
         if (launch->seed != 0) {
             unsigned other = (unsigned)ready_head + pick((unsigned)(ready.size() - ready_head));
@@ -112,7 +113,7 @@ void Scheduler::run_block(uint64_t block) {
         explain();
         // The stacks of threads that never ended are of no use any more.
         for (Lane& lane : lanes)
-            if (lane.fiber) lane.fiber->abandon(), retire(lane.fiber), idle.push_back(lane.fiber), lane.fiber = nullptr;
+            if (lane.fiber) lane.fiber->abandon(), idle.push_back(lane.fiber), lane.fiber = nullptr;
     }
 }
 

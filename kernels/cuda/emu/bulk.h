@@ -1,10 +1,11 @@
-// Copies of the copy engine: boxes of a tensor and plain pieces, between global and shared memory.
+// Copies that go on while threads compute: the copy engine's, of boxes of a tensor and plain pieces, and cp.async.
 #pragma once
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "emu/scheduler.h"
+#include "emu/tensor_core.h"
 
 namespace emu {
 namespace {
@@ -133,6 +134,30 @@ void bulk_wait(size_t groups) {
     while (stores.size() > groups + 1) {
         for (const Transfer& t : stores.front()) carry_out(t, false);
         stores.erase(stores.begin());
+    }
+}
+
+void copy_async(void* to, const void* from, size_t bytes, size_t valid_bytes) {
+    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0) fail("an asynchronous copy is not aligned");
+    if (valid_bytes > bytes) fail("an asynchronous copy reads more than it writes");
+    if (current->copies.empty()) current->copies.emplace_back();
+    current->copies.back().push_back({to, from, bytes, valid_bytes});
+}
+
+void copy_async_commit() {
+    if (current->copies.empty()) current->copies.emplace_back();
+    current->copies.emplace_back();
+}
+
+void copy_async_wait(size_t groups) {
+    auto& copies = current->copies;
+    while (copies.size() > groups + 1) {
+        for (const PendingCopy& copy : copies.front()) {
+            if (copy.valid_bytes > 0) copy_noted(copy.to, copy.from, copy.valid_bytes);
+            notes_write(copy.to, copy.bytes);
+            memset((char*)copy.to + copy.valid_bytes, 0, copy.bytes - copy.valid_bytes);
+        }
+        copies.erase(copies.begin());
     }
 }
 

@@ -90,6 +90,8 @@ void* shared_array(const void* id, size_t bytes, size_t align, const char* name)
     s->shared_used = offset + bytes + 64;
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(s->shared + offset, bytes);
+#elif defined(EMU_TSAN)
+    poison_unseen(s->shared + offset, bytes);
 #endif
     return s->shared + offset;
 }

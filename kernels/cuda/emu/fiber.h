@@ -2,7 +2,6 @@
 #pragma once
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 
@@ -66,10 +65,12 @@ struct Context {
 namespace emu {
 namespace {
 
-#if defined(EMU_TSAN)
-const size_t STACK_BYTES = 64 << 10, TOP_BYTES = 8 << 10;
-#else
 const size_t STACK_BYTES = 256 << 10;
+#if defined(EMU_TSAN)
+// How many other fibers have to end after one before it runs again, so that neighbouring blocks are told apart.
+const size_t REST = 300;
+#else
+const size_t REST = 0;
 #endif
 const size_t GUARD_BYTES = 4096;
 
@@ -86,35 +87,26 @@ struct Fiber {
         mprotect(memory, GUARD_BYTES, PROT_NONE);
         stack = (unsigned char*)memory + GUARD_BYTES;
     }
-    // Ready for a thread of the device. To the thread sanitizer each is a thread of its own, with a fresh stack: what
-    // ran on the fiber before, in this block or another, is not ordered before it.
+    // Ready for a thread of the device. To the thread sanitizer a fiber and its stack are one thread as long as they live:
+    // threads that a fiber runs one after the other are ordered, which is why the scheduler lets it rest in between.
     void begin(void (*main)()) {
+        if (begun) return;
 #if defined(EMU_TSAN)
-        renew_stack();
         sanitizer = __tsan_create_fiber(0);
-        begun = false;
 #endif
-        if (!begun) context.begin(stack, STACK_BYTES, main);
+        context.begin(stack, STACK_BYTES, main);
         begun = true;
     }
-#if defined(EMU_TSAN)
-    // Makes the top of the stack new memory, of which the thread sanitizer knows nothing, and the rest where the last
-    // thread came so far down that the system had to give it pages: all of it each time would take most of the run.
-    void renew_stack() {
-        const size_t rest = STACK_BYTES - TOP_BYTES;
-        unsigned char has_page[rest / 4096];
-        if (mincore(stack, rest, has_page) != 0) abort();
-        const bool all = std::any_of(has_page, has_page + rest / 4096, [](unsigned char page) { return page & 1; });
-        const size_t from = all ? 0 : rest;
-        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-        if (mmap(stack + from, STACK_BYTES - from, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
-    }
-#endif
     // The thread never ended: whatever lies on the stack is given up.
     void abandon() {
         begun = false;
 #if defined(__SANITIZE_ADDRESS__)
         __asan_unpoison_memory_region(stack, STACK_BYTES);
+#endif
+#if defined(EMU_TSAN)
+        __tsan_destroy_fiber(sanitizer);
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+        if (mmap(stack, STACK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
 #endif
     }
 };

@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <deque>
@@ -95,8 +96,7 @@ struct Launch {
 struct Scheduler {
     Launch* launch = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers;
-    std::vector<Fiber*> idle;
-    std::deque<void*> retired;
+    std::deque<Fiber*> idle;
     std::vector<Lane> lanes;
     std::vector<unsigned> ready;
     size_t ready_head = 0;
@@ -117,6 +117,8 @@ struct Scheduler {
     size_t shared_used = 0;
     Context context;
     void* sanitizer = nullptr;
+    // What this scheduler has done before a block is ordered before the block's threads, and no other block's threads are.
+    uint64_t begin_cell = 0;
     void* fake_stack = nullptr;
     const void* stack_bottom = nullptr;
     size_t stack_bytes = 0;
@@ -130,28 +132,25 @@ struct Scheduler {
     }
     // The cells and, from the next page on, shared memory. New pages hold zeros until a block poisons what it uses.
     void map_shared() {
-        const size_t bytes = CELL_BYTES + SHARED_BYTES;
-#if defined(EMU_TSAN)
-        // A block's memory and cells know nothing of the blocks before: only new pages are that.
-        if (shared) munmap(shared - CELL_BYTES, bytes);
-#endif
-        void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* memory = mmap(nullptr, CELL_BYTES + SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) abort();
         shared = (unsigned char*)memory + CELL_BYTES;
         poison(shared, SHARED_BYTES);
     }
+#if defined(EMU_TSAN)
+    // A block's memory and cells know nothing of the blocks before: only new pages are that. They replace what the last
+    // block has used, because the sanitizer takes its time for every byte.
+    void renew_shared() {
+        const size_t used = std::min((shared_used + 4095) / 4096 * 4096, SHARED_BYTES);
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+        void* from = shared - CELL_BYTES;
+        if (mmap(from, CELL_BYTES + used, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
+        poison_unseen(shared, launch->dynamic_bytes);
+    }
+#endif
     unsigned pick(unsigned n) {
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         return (unsigned)(random % n);
-    }
-    // The thread sanitizer gives the number of a thread that is gone to a new one and takes both for the same; so that
-    // neighbouring blocks are told apart, threads stay for a while after their end.
-    void retire(Fiber* fiber) {
-        (void)fiber;
-#if defined(EMU_TSAN)
-        retired.push_back(fiber->sanitizer);
-        if (retired.size() > 600) __tsan_destroy_fiber(retired.front()), retired.pop_front();
-#endif
     }
     void run_block(uint64_t block);
     void resume(unsigned i);

@@ -4,26 +4,9 @@
 
 // Asynchronous copies of cp.async: what is copied appears at the wait and no sooner, so that a missing wait shows.
 namespace emu {
-inline void copy_async(void* to, const void* from, size_t bytes, size_t valid_bytes) {
-    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0) fail("an asynchronous copy is not aligned");
-    if (valid_bytes > bytes) fail("an asynchronous copy reads more than it writes");
-    if (current->copies.empty()) current->copies.emplace_back();
-    current->copies.back().push_back({to, from, bytes, valid_bytes});
-}
-inline void copy_async_commit() {
-    if (current->copies.empty()) current->copies.emplace_back();
-    current->copies.emplace_back();
-}
-inline void copy_async_wait(size_t groups) {
-    auto& copies = current->copies;
-    while (copies.size() > groups + 1) {
-        for (const PendingCopy& copy : copies.front()) {
-            memcpy(copy.to, copy.from, copy.valid_bytes);
-            memset((char*)copy.to + copy.valid_bytes, 0, copy.bytes - copy.valid_bytes);
-        }
-        copies.erase(copies.begin());
-    }
-}
+void copy_async(void* to, const void* from, size_t bytes, size_t valid_bytes);
+void copy_async_commit();
+void copy_async_wait(size_t groups);
 }  // namespace emu
 
 // Tensor cores: mma.m16n8k16 and ldmatrix as collectives of a warp. Where which element of a fragment is: PTX ISA,
