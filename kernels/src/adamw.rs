@@ -51,7 +51,7 @@ pub static ADAMW: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::adamw::step,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::adamw::step,
 };
 
 /// One parameter with its gradient and states; all have the same number of elements.

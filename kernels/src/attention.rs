@@ -145,7 +145,7 @@ pub struct AttentionInputs<'a> {
     pub bias: Option<(&'a Buffer, usize)>,
     /// True (or not 0) where key j is seen by query i, broadcast to `[B, H, Tq, Tk]`; bool.
     pub mask: Option<(&'a Buffer, usize)>,
-    /// How many keys batch b has, `[B]`, contiguous; i64.
+    /// How many keys batch b has, `[B]`, contiguous; i64, and i32 or u32 on a device that has no i64.
     pub key_lengths: Option<(&'a Buffer, usize)>,
 }
 

@@ -27,7 +27,7 @@ pub static ADD_INTO: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::add_into::add_into,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::add_into::add_into,
 };
 
 /// Converts elements to the dtype of the output, which is contiguous.

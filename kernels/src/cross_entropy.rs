@@ -72,7 +72,7 @@ pub static CROSS_ENTROPY_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::cross_entropy::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::cross_entropy::forward,
 };
 /// `dy, logits, labels, max, log_sum, total_weight, [weight] -> dlogits`.
 pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
@@ -82,7 +82,7 @@ pub static CROSS_ENTROPY_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::cross_entropy::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::cross_entropy::backward,
 };
 
 /// What both kernels read, each with the element at which its data start.

@@ -78,7 +78,7 @@ impl Dims {
     }
 
     /// The size of the first dim along which a step leads nowhere, and the elements inside it; 1 and 1 without one.
-    #[cfg(feature = "cuda")]
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn standing(&self) -> (usize, usize) {
         let rank = self.rank();
         match self.strides[..rank].iter().position(|&stride| stride == 0) {

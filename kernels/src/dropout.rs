@@ -30,7 +30,7 @@ pub static DROPOUT_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::dropout::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::dropout::forward,
 };
 
 /// Writes y, given a buffer with the element at which x starts.

@@ -41,7 +41,7 @@ pub static GATHER: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::gather,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::gather::gather,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER: Kernel = Kernel {
@@ -51,7 +51,7 @@ pub static SCATTER: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::scatter,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::gather::scatter,
 };
 /// `src, index -> y`, in place.
 pub static SCATTER_ADD: Kernel = Kernel {
@@ -61,7 +61,7 @@ pub static SCATTER_ADD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::gather::scatter_add,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::gather::scatter_add,
 };
 
 impl GatherParams {

@@ -17,7 +17,7 @@ use std::panic::Location;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
+use crate::{Buffer, Kernel, Launch, Result, cpu};
 
 /// Extents of the array and the list.
 #[repr(C)]
@@ -53,7 +53,7 @@ pub static INDEX_SELECT: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::select,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::index::select,
 };
 /// `weight, ids -> y`.
 pub static EMBEDDING_FORWARD: Kernel = Kernel {
@@ -63,7 +63,7 @@ pub static EMBEDDING_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::embedding,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::index::embedding,
 };
 /// `src, ids -> y`, in place.
 pub static INDEX_ADD: Kernel = Kernel {
@@ -73,7 +73,7 @@ pub static INDEX_ADD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::add,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::index::add,
 };
 /// `dy, ids -> dweight`.
 pub static EMBEDDING_BACKWARD: Kernel = Kernel {
@@ -83,7 +83,7 @@ pub static EMBEDDING_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::embedding_backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::index::embedding_backward,
 };
 /// `ids -> y`.
 pub static ONE_HOT: Kernel = Kernel {
@@ -93,7 +93,7 @@ pub static ONE_HOT: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::index::one_hot,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::index::one_hot,
 };
 /// `x -> y`.
 pub static NONZERO: Kernel = Kernel {
@@ -103,7 +103,7 @@ pub static NONZERO: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::nonzero::nonzero,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::nonzero::nonzero,
 };
 
 /// Picks from the contiguous `x` into `y`.
@@ -194,11 +194,11 @@ pub fn one_hot(ids: (&Buffer, usize), params: IndexParams, y: &mut Buffer) -> Re
     launch.params(&params).grid(grid).run().map_err(|error| error.at(location))
 }
 
-/// The flat places, as i64, of the first `n` elements of the contiguous `x` that are not 0. The caller has counted
+/// The flat places, of [`Device::index_dtype`](crate::Device::index_dtype), of the first `n` elements of the contiguous `x` that are not 0. The caller has counted
 /// them to size `y`; the rest of a longer `y` becomes 0.
 #[track_caller]
 pub fn nonzero(x: (&Buffer, usize), n: usize, y: &mut Buffer) -> Result<()> {
-    debug_assert_eq!(y.dtype(), DType::I64);
+    debug_assert_eq!(y.dtype(), y.device().index_dtype());
     let params = IndexParams { outer: 1, size: y.len() as u64, n: n as u64, inner: 1 };
     Launch::new(&NONZERO, x.0.dtype()).input(x.0, x.1).output(y).params(&params).grid([n, 1, 1]).run()
 }

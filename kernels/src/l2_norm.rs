@@ -14,7 +14,7 @@ pub static L2_NORM_SQUARED: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::l2_norm::squared,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::l2_norm::squared,
 };
 
 /// Elements that follow one another in a buffer.

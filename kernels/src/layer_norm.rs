@@ -51,7 +51,7 @@ pub static LAYER_NORM_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::layer_norm::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::layer_norm::forward,
 };
 /// `dy, x, mean, rstd, [weight] -> dx, [dweight], [dbias]`.
 pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
@@ -61,7 +61,7 @@ pub static LAYER_NORM_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::layer_norm::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::layer_norm::backward,
 };
 
 /// What the forward kernel reads, each with the element at which its data start.

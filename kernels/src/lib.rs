@@ -24,6 +24,8 @@ pub mod l2_norm;
 pub mod layer_norm;
 pub mod lstm_cell;
 pub mod matmul;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod overlap;
 pub mod philox;
 pub mod random;
 pub mod reduce;

@@ -51,7 +51,7 @@ pub static LSTM_CELL_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::lstm_cell::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::lstm_cell::forward,
 };
 /// `gates, c, [gates_h], [dh], [dc_next] -> dgates, dc`.
 pub static LSTM_CELL_BACKWARD: Kernel = Kernel {
@@ -61,7 +61,7 @@ pub static LSTM_CELL_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::lstm_cell::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::lstm_cell::backward,
 };
 
 /// What both kernels read, each with the element at which its data start.

@@ -57,7 +57,7 @@ pub static UNIFORM: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::floats,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::random::uniform,
 };
 /// `-> y`.
 pub static NORMAL: Kernel = Kernel {
@@ -67,7 +67,7 @@ pub static NORMAL: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::floats,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::random::normal,
 };
 /// `-> y`.
 pub static INTEGERS: Kernel = Kernel {
@@ -77,7 +77,7 @@ pub static INTEGERS: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::integers,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::random::integers,
 };
 /// `-> y`.
 pub static BERNOULLI: Kernel = Kernel {
@@ -87,7 +87,7 @@ pub static BERNOULLI: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::random::bernoulli,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::random::bernoulli,
 };
 
 /// Fills `y` with numbers evenly spread over `low..high`.

@@ -98,7 +98,7 @@ pub static REDUCE_SUM: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::sum,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::sum,
 };
 /// Means.
 pub static REDUCE_MEAN: Kernel = Kernel {
@@ -108,7 +108,7 @@ pub static REDUCE_MEAN: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::mean,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::mean,
 };
 /// Products.
 pub static REDUCE_PROD: Kernel = Kernel {
@@ -118,7 +118,7 @@ pub static REDUCE_PROD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::prod,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::prod,
 };
 /// Maxima.
 pub static REDUCE_MAX: Kernel = Kernel {
@@ -128,7 +128,7 @@ pub static REDUCE_MAX: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::max,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::max,
 };
 /// Minima.
 pub static REDUCE_MIN: Kernel = Kernel {
@@ -138,7 +138,7 @@ pub static REDUCE_MIN: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::min,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::min,
 };
 /// Whether any is true.
 pub static REDUCE_ANY: Kernel = Kernel {
@@ -148,7 +148,7 @@ pub static REDUCE_ANY: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::any,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::any,
 };
 /// Whether all are true.
 pub static REDUCE_ALL: Kernel = Kernel {
@@ -158,7 +158,7 @@ pub static REDUCE_ALL: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::all,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::all,
 };
 /// Places of maxima.
 pub static REDUCE_ARGMAX: Kernel = Kernel {
@@ -168,7 +168,7 @@ pub static REDUCE_ARGMAX: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmax,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::argmax,
 };
 /// Places of minima.
 pub static REDUCE_ARGMIN: Kernel = Kernel {
@@ -178,7 +178,7 @@ pub static REDUCE_ARGMIN: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::argmin,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::argmin,
 };
 /// Norms.
 pub static REDUCE_NORM: Kernel = Kernel {
@@ -188,7 +188,7 @@ pub static REDUCE_NORM: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::norm,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::norm,
 };
 /// Logarithms of sums of exponentials.
 pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
@@ -198,7 +198,7 @@ pub static REDUCE_LOGSUMEXP: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::logsumexp,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::logsumexp,
 };
 /// Variances.
 pub static REDUCE_VAR: Kernel = Kernel {
@@ -208,7 +208,7 @@ pub static REDUCE_VAR: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::var,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::var,
 };
 /// Standard deviations.
 pub static REDUCE_STD: Kernel = Kernel {
@@ -218,7 +218,7 @@ pub static REDUCE_STD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::reduce::std,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::reduce::std,
 };
 
 impl ReduceOp {

@@ -45,7 +45,7 @@ pub static RMS_NORM_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rms_norm::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::rms_norm::forward,
 };
 /// `dy, x, rstd, [weight] -> dx, [dweight]`.
 pub static RMS_NORM_BACKWARD: Kernel = Kernel {
@@ -55,7 +55,7 @@ pub static RMS_NORM_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rms_norm::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::rms_norm::backward,
 };
 
 /// `y [rows, cols]` of the dtype of `x` and `rstd [rows]` of the compute dtype, from `x [rows, cols]` and

@@ -72,7 +72,8 @@ impl RopeParams {
     }
 }
 
-/// Writes y, given buffers with the elements at which x, the tables and the positions (i64) start.
+/// Writes y, given buffers with the elements at which x, the tables and the positions start. Positions are of
+/// [`Device::index_dtype`](crate::Device::index_dtype).
 ///
 /// # Errors
 /// A dtype that is no float, or a position that the tables do not have.

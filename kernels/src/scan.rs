@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Every float accumulates in f64 on the host, because one after another in f32 the errors of a long scan add up
-//! (PyTorch does the same); integers and bool in wrapping i64, which is also what they are stored as.
+//! (PyTorch does the same); integers and bool in wrapping i64, which is also what they are stored as. wgpu has neither: it
+//! accumulates in pairs of f32 and in 32 bits.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
+use crate::{Buffer, DType, Device, Kernel, Launch, Result, cpu};
 
 /// Which scan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +44,7 @@ pub static CUMSUM: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::scan::cumsum,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::scan::cumsum,
 };
 /// Cumulative products.
 pub static CUMPROD: Kernel = Kernel {
@@ -53,20 +54,20 @@ pub static CUMPROD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::scan::cumprod,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::scan::cumprod,
 };
 
 impl ScanOp {
-    /// The dtype of the output for inputs of `dtype`.
-    pub fn output_dtype(self, dtype: DType) -> DType {
-        if dtype.is_float() { dtype } else { DType::I64 }
+    /// The dtype of the output for inputs of `dtype` on `device`: integers and bool give [`Device::sum_dtype`].
+    pub fn output_dtype(self, dtype: DType, device: &Device) -> DType {
+        if dtype.is_float() { dtype } else { device.sum_dtype(dtype) }
     }
 }
 
 /// Scans the contiguous `x` into `y`, whose dtype is [`ScanOp::output_dtype`].
 #[track_caller]
 pub fn scan(op: ScanOp, x: (&Buffer, usize), params: ScanParams, y: &mut Buffer) -> Result<()> {
-    debug_assert_eq!(y.dtype(), op.output_dtype(x.0.dtype()));
+    debug_assert_eq!(y.dtype(), op.output_dtype(x.0.dtype(), &y.device()));
     debug_assert_eq!(y.len() as u64, params.outer * params.len * params.inner);
     let kernel = match op {
         ScanOp::Sum => &CUMSUM,

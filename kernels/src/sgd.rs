@@ -44,7 +44,7 @@ pub static SGD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::sgd::step,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::sgd::step,
 };
 
 /// One parameter with its gradient and state; all have the same number of elements.

@@ -35,7 +35,7 @@ pub static SOFTMAX_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::softmax::forward,
 };
 /// `y, dy -> dx`.
 pub static SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -45,7 +45,7 @@ pub static SOFTMAX_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::softmax::backward,
 };
 /// `x -> y`.
 pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
@@ -55,7 +55,7 @@ pub static LOG_SOFTMAX_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::softmax::forward,
 };
 /// `y, dy -> dx`.
 pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
@@ -65,7 +65,7 @@ pub static LOG_SOFTMAX_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::softmax::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::softmax::backward,
 };
 
 /// `y = softmax(x)`. `x` starts at its element offset; `y` has `outer * len * inner` elements of the dtype of `x`.

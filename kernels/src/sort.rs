@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Buffer, DType, Kernel, Launch, Result, cpu};
+use crate::{Buffer, Kernel, Launch, Result, cpu};
 
 /// Extents and direction.
 #[repr(C)]
@@ -30,15 +30,15 @@ pub static SORT: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::sort::sort,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::sort::sort,
 };
 
-/// The first `k` elements of every row of the contiguous `x` in sorted order, and their positions as i64.
+/// The first `k` elements of every row of the contiguous `x` in sorted order, and their positions, of [`Device::index_dtype`](crate::Device::index_dtype).
 ///
 /// `k = cols` sorts; a smaller `k` is top-k, greatest first with `descending`, else least first.
 #[track_caller]
 pub fn sort(x: (&Buffer, usize), params: SortParams, values: &mut Buffer, indices: &mut Buffer) -> Result<()> {
-    debug_assert!(params.k <= params.cols && indices.dtype() == DType::I64);
+    debug_assert!(params.k <= params.cols && indices.dtype() == indices.device().index_dtype());
     debug_assert_eq!((values.len() as u64, indices.len()), (params.rows * params.k, values.len()));
     let grid = [params.rows as usize, 1, 1];
     Launch::new(&SORT, x.0.dtype()).input(x.0, x.1).output(values).output(indices).params(&params).grid(grid).run()

@@ -1,6 +1,7 @@
 // Norms of order infinity, -infinity, 0, 1, 2, and any other.
 // Formulas and twins: src/reduce.rs, src/cpu/reduce, cuda/reduce.cuh.
 // include: reduce.wgsl
+// include: reals.wgsl
 
 // Values of the host's OP.
 const GREATEST: u32 = 0u;

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention, fused forward and backward.
 
-use chainrule_tensor::{AttentionOptions, DType, Error, Result, Tensor};
+use chainrule_tensor::{AttentionOptions, Error, Result, Tensor};
 
 use crate::op::{Op, apply_one};
 use crate::ops::matmul::autocast;
@@ -184,7 +184,7 @@ fn hidden(scores: &Var, options: &AttentionOptions) -> Result<Option<Tensor>> {
     }
     if let Some(lengths) = &options.key_lengths {
         let keys = Tensor::arange(0i64, k_len as i64, 1, &device)?;
-        parts.push(keys.ge(&lengths.to_dtype(DType::I64)?.reshape([batch, 1, 1, 1])?)?);
+        parts.push(keys.ge(&lengths.to_dtype(keys.dtype())?.reshape([batch, 1, 1, 1])?)?);
     }
     let Some(last) = parts.pop() else { return Ok(None) };
     let any = parts.iter().try_fold(last, |any, part| any.logical_or(part))?;

@@ -43,7 +43,8 @@ fn mask(shape: [usize; 4], seen: Seen) -> Result<Option<Tensor>> {
 
 /// The options with their tensors on the device of the inputs.
 fn beside(options: &Attention, x: &[Var]) -> Result<Attention> {
-    let bias = options.bias.as_ref().map(|bias| bias.to_device(&x[0].device())).transpose()?;
+    let like_x = |bias: &Var| bias.to_dtype(x[0].dtype())?.to_device(&x[0].device());
+    let bias = options.bias.as_ref().map(like_x).transpose()?;
     let (mask, key_lengths) = (on_device_of(&options.mask, x)?, on_device_of(&options.key_lengths, x)?);
     Ok(Attention { bias, mask, key_lengths, ..options.clone() })
 }

@@ -233,7 +233,8 @@ fn mixed_samples() -> Result<Vec<Sample>> {
         })
         .plain(|a| Array::build(&[3, 4], |i| if i[1] % 2 == 0 { -1.0 } else { a[0].at(i) })),
         Sample::new("to_dtype", "to f64 and back", vec![x()?], |x| x[0].to_dtype(DType::F64)?.to_dtype(x[0].dtype()))
-            .plain(|a| a[0].clone()),
+            .plain(|a| a[0].clone())
+            .needs(DType::F64),
         Sample::new("to_device", "to the same", vec![x()?], |x| x[0].to_device(&x[0].device())).plain(|a| a[0].clone()),
         Sample::new("gelu", "bench", vec![uniform(&[1024, 1024], -3.0, 3.0, 5)?], |x| x[0].gelu()).bench(),
         Sample::new(

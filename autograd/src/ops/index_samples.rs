@@ -1,6 +1,6 @@
 //! Samples of reading and writing by indices.
 
-use chainrule_tensor::{Device, Result, Tensor};
+use chainrule_tensor::{DType, Device, Result, Tensor};
 
 use crate::samples::{Array, ErrorSample, Sample, indices, uniform};
 
@@ -172,9 +172,9 @@ pub(super) fn error_samples() -> Result<Vec<ErrorSample>> {
         ),
         ErrorSample::new(
             "embedding",
-            vec![x()?, x()?],
+            vec![x()?, x()?.to_dtype(DType::F32)?],
             |x| x[0].embedding(&x[1].detach()),
-            "embedding: the index is f64, expected u8, u32, i32 or i64",
+            "embedding: the index is f32, expected u8, u32, i32 or i64",
         ),
         ErrorSample::new(
             "embedding_with",
@@ -220,9 +220,9 @@ pub(super) fn error_samples() -> Result<Vec<ErrorSample>> {
         ),
         ErrorSample::new(
             "masked_select",
-            vec![x()?, x()?],
+            vec![x()?, x()?.to_dtype(DType::F32)?],
             |x| x[0].masked_select(&x[1].detach()),
-            "the condition is f64, expected bool",
+            "the condition is f32, expected bool",
         ),
         ErrorSample::new(
             "one_hot",

@@ -266,7 +266,7 @@ pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
         error(
             "nll_loss",
             |x| x[0].nll_loss(&x[1].detach(), &CrossEntropy::default()),
-            "nll_loss: labels are f64, expected integers: cast with to_dtype",
+            "expected integers: cast with to_dtype",
         )?,
         error(
             "cosine_similarity",

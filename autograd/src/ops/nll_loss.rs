@@ -1,6 +1,6 @@
 //! Losses of log-probabilities with labels, and of logits with distributions.
 
-use chainrule_tensor::{CrossEntropy, DType, Error, Reduction, Result, Shape, Tensor};
+use chainrule_tensor::{CrossEntropy, DType, Device, Error, Reduction, Result, Shape, Tensor};
 
 use super::loss::{reduced, same_shape};
 use crate::Var;
@@ -41,7 +41,7 @@ fn check_labels(op: &'static str, x: &Var, dim: usize, labels: &Tensor, ignore_i
         let message = format!("labels have shape {}, expected {expected} for input {}", labels.shape(), x.shape());
         return Err(Error::shape(op, message));
     }
-    let labels = labels.to_dtype(DType::I64)?.to_vec::<i64>()?;
+    let labels = labels.to_device(&Device::Cpu)?.to_dtype(DType::I64)?.to_vec::<i64>()?;
     let fits = |label: &i64| *label == ignore_index || (0..classes).contains(label);
     match labels.iter().enumerate().find(|(_, label)| !fits(label)) {
         None => Ok(()),
@@ -83,7 +83,7 @@ impl Var {
         let weight = class_weight(op, self, dim, options.weight.as_ref())?;
         let class_sizes: Vec<usize> = weight.shape().to_vec();
         let classes = Tensor::arange(0, class_sizes[dim] as i64, 1, &self.device())?.reshape(class_sizes)?;
-        let (labels, dim) = (labels.to_dtype(DType::I64)?, dim as isize);
+        let (labels, dim) = (labels.to_dtype(classes.dtype())?, dim as isize);
         let chosen = labels.unsqueeze(dim)?.eq(&classes)?;
         let ignored = labels.eq(options.ignore_index)?;
         // A class that is not the label may have probability 0, whose logarithm must not meet a factor of 0.

@@ -241,7 +241,7 @@ fn sorted() -> Result<Vec<Sample>> {
 pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
     let x = || Ok(vec![uniform(&[3, 4], -1.0, 1.0, 1)?]);
     let empty = || Ok(vec![uniform(&[3, 0], -1.0, 1.0, 1)?]);
-    let integers = || Ok(vec![Tensor::new([1i64, 2], &Device::Cpu)?]);
+    let integers = || Ok(vec![Tensor::new([1i32, 2], &Device::Cpu)?]);
     let no_elements = "dim 1 of shape [3, 0] has no elements, needs at least one";
     Ok(vec![
         ErrorSample::new("sum", x()?, |x| x[0].sum([0, -2], false), "sum: dim -2 is named twice in [0, -2]"),
@@ -251,12 +251,12 @@ pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
             "mean",
             integers()?,
             |x| x[0].mean(0, false),
-            "mean: is not defined for i64: cast to a float first",
+            "mean: is not defined for i32: cast to a float first",
         ),
-        ErrorSample::new("var", integers()?, |x| x[0].var(0, 1.0, false), "var: is not defined for i64"),
-        ErrorSample::new("std", integers()?, |x| x[0].std(0, 1.0, false), "std: is not defined for i64"),
-        ErrorSample::new("norm", integers()?, |x| x[0].norm(2.0, 0, false), "norm: is not defined for i64"),
-        ErrorSample::new("logsumexp", integers()?, |x| x[0].logsumexp(0, false), "logsumexp: is not defined for i64"),
+        ErrorSample::new("var", integers()?, |x| x[0].var(0, 1.0, false), "var: is not defined for i32"),
+        ErrorSample::new("std", integers()?, |x| x[0].std(0, 1.0, false), "std: is not defined for i32"),
+        ErrorSample::new("norm", integers()?, |x| x[0].norm(2.0, 0, false), "norm: is not defined for i32"),
+        ErrorSample::new("logsumexp", integers()?, |x| x[0].logsumexp(0, false), "logsumexp: is not defined for i32"),
         ErrorSample::new("max", empty()?, |x| x[0].max(.., false), no_elements),
         ErrorSample::new("min", empty()?, |x| x[0].min(1, false), no_elements),
         ErrorSample::new("argmax", empty()?, |x| Ok(x[0].argmax(1, false)?.into()), no_elements),

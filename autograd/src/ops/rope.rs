@@ -32,7 +32,7 @@ impl Var {
 #[cfg(feature = "samples")]
 mod declared {
     use super::*;
-    use crate::samples::{Array, ErrorSample, Sample, on_device_of, uniform};
+    use crate::samples::{Array, ErrorSample, Sample, narrowed, on_device_of, uniform};
     use chainrule_tensor::{DType, Device};
 
     /// `x [B, H, T, D]` turned: pair and half as the options say.
@@ -56,7 +56,8 @@ mod declared {
         let call = move |x: &[Var]| {
             let device = x[0].device();
             let positions = on_device_of(&options.positions, x)?;
-            x[0].rope(&cos.to_device(&device)?, &sin.to_device(&device)?, &Rope { positions, ..options.clone() })
+            let (cos, sin) = (narrowed(&cos, &device)?, narrowed(&sin, &device)?);
+            x[0].rope(&cos, &sin, &Rope { positions, ..options.clone() })
         };
         let sample = Sample::new("rope", case, vec![uniform(&[2, 2, 3, 6], -1.0, 1.0, 1)?], call);
         Ok(sample.plain(move |a| turned(&a[0], rotary, interleaved, position)))

@@ -107,13 +107,13 @@ mod declared {
 
     pub(crate) fn error_samples() -> Result<Vec<ErrorSample>> {
         let x = || Ok(vec![uniform(&[2, 3], -1.0, 1.0, 1)?]);
-        let ids = || Ok(vec![Tensor::new([1i64, 2], &Device::Cpu)?]);
+        let ids = || Ok(vec![Tensor::new([1i32, 2], &Device::Cpu)?]);
         let error = |op, inputs, call: fn(&[Var]) -> Result<Var>, message| ErrorSample::new(op, inputs, call, message);
         Ok(vec![
             error("softmax", x()?, |x| x[0].softmax(2), "softmax: there is no dim 2 in shape [2, 3], expected -2 to 1"),
             error("log_softmax", x()?, |x| x[0].log_softmax(-3), "log_softmax: there is no dim -3"),
-            error("softmax", ids()?, |x| x[0].softmax(0), "softmax: got i64, expected a float: cast with to_dtype"),
-            error("log_softmax", ids()?, |x| x[0].log_softmax(0), "log_softmax: got i64, expected a float"),
+            error("softmax", ids()?, |x| x[0].softmax(0), "softmax: got i32, expected a float: cast with to_dtype"),
+            error("log_softmax", ids()?, |x| x[0].log_softmax(0), "log_softmax: got i32, expected a float"),
         ])
     }
 }

@@ -22,6 +22,11 @@ impl Sample {
         self.inputs.iter().map(|x| narrowed(&cast(x)?, device)).collect()
     }
 
+    /// Whether a device has this call in `dtype`.
+    pub fn exists_on(&self, device: &Device, dtype: DType) -> bool {
+        device.supports(dtype) && self.needs.is_none_or(|needed| device.supports(needed))
+    }
+
     /// The result for these inputs, off any tape.
     ///
     /// # Errors
@@ -58,7 +63,7 @@ impl Sample {
         run().map_err(text)
     }
 
-    /// Compares result and gradients on `device` with the host's, the first dtype of the sample in every layout and,
+    /// Compares result and gradients on `device` with the host's, the first dtype of the sample that it has in every layout and,
     /// where elements do not meet, at a length that takes the kernels for many elements.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Sample {
         let (host, base) = (host.map_err(text)?, base.map_err(text)?);
         let want = self.everything(&host)?;
         self.gives(&want, &base, dtype)?;
-        if dtype != self.dtypes[0] {
+        if self.dtypes.iter().find(|&&dtype| device.supports(dtype)) != Some(&dtype) {
             return Ok(());
         }
         for index in 0..base.len() {
@@ -107,13 +112,22 @@ impl Sample {
 }
 
 /// `x` on `device`, in 32 bits where it has no numbers of 64.
-fn narrowed(x: &Tensor, device: &Device) -> Result<Tensor> {
+///
+/// # Errors
+/// No room on the device.
+pub fn narrowed(x: &Tensor, device: &Device) -> Result<Tensor> {
     let narrow = if x.dtype().is_float() { DType::F32 } else { DType::I32 };
     let x = if device.supports(x.dtype()) { x.clone() } else { x.to_dtype(narrow)? };
     x.to_device(device)
 }
 
 impl ErrorSample {
+    /// Whether a device has this call: not where the error tells of a dtype that it does not have.
+    pub fn exists_on(&self, device: &Device) -> bool {
+        let tells = |dtype: DType| self.message.contains(dtype.name());
+        DType::ALL.into_iter().all(|dtype| device.supports(dtype) || !tells(dtype))
+    }
+
     /// Checks that the call fails on `device` with the text that the sample says; what only a kernel can see may come
     /// with the next read.
     ///

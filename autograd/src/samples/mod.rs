@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chainrule_tensor::{DType, Device, Result, Rng, Tensor};
 
 use crate::Var;
-pub use check::{Checked, compare, layouts};
+pub use check::{Checked, compare, layouts, narrowed};
 
 type Call = Arc<dyn Fn(&[Var]) -> Result<Var> + Send + Sync>;
 type Plain = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
@@ -103,6 +103,8 @@ pub struct Sample {
     pub is_elementwise: bool,
     /// True for shapes that are measured, too large for the exhaustive checks.
     pub is_bench: bool,
+    /// A dtype that the call works in beside that of its inputs: a device without it has no such call.
+    pub needs: Option<DType>,
 }
 
 /// Epsilons allowed by default: the inputs are rounded to the dtype first, so a result of a few roundings stays within.
@@ -127,6 +129,7 @@ impl Sample {
             tolerance: DEFAULT_TOLERANCE,
             is_elementwise: false,
             is_bench: false,
+            needs: None,
         }
     }
 
@@ -163,6 +166,12 @@ impl Sample {
     /// Says that elements do not meet.
     pub fn elementwise(mut self) -> Sample {
         self.is_elementwise = true;
+        self
+    }
+
+    /// Names a dtype that the call works in beside that of its inputs.
+    pub fn needs(mut self, dtype: DType) -> Sample {
+        self.needs = Some(dtype);
         self
     }
 
@@ -208,12 +217,12 @@ pub fn uniform(shape: &[usize], low: f64, high: f64, seed: u64) -> Result<Tensor
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-/// A tensor that is part of a sample's call, on the device of its inputs.
+/// A tensor that is part of a sample's call, on the device of its inputs, in 32 bits where it has no numbers of 64.
 ///
 /// # Errors
 /// No room on the device.
 pub fn on_device_of(tensor: &Option<Tensor>, inputs: &[Var]) -> Result<Option<Tensor>> {
-    tensor.as_ref().map(|tensor| tensor.to_device(&inputs[0].device())).transpose()
+    tensor.as_ref().map(|tensor| check::narrowed(tensor, &inputs[0].device())).transpose()
 }
 
 /// Indices drawn evenly from `0..below`, as u32.

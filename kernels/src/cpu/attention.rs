@@ -29,7 +29,7 @@ pub static ATTENTION_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::attention::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::attention::forward,
 };
 
 /// Multiplications below which all blocks run on the calling thread.

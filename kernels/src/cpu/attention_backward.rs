@@ -30,7 +30,7 @@ pub static ATTENTION_BACKWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::attention::backward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::attention::backward,
 };
 
 fn backward(args: &mut CpuArgs<'_>) -> Result<()> {

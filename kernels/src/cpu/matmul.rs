@@ -28,7 +28,7 @@ pub static MATMUL_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::matmul::matmul_forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::matmul::matmul_forward,
 };
 
 /// Multiplications that one task of a batch takes at least.

@@ -17,7 +17,7 @@ pub static ROPE_FORWARD: Kernel = Kernel {
     #[cfg(feature = "cuda")]
     cuda: crate::cuda::rope::forward,
     #[cfg(feature = "wgpu")]
-    wgpu: crate::wgpu::unsupported,
+    wgpu: crate::wgpu::rope::forward,
 };
 
 fn forward(args: &mut CpuArgs<'_>) -> Result<()> {

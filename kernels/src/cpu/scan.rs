@@ -99,7 +99,7 @@ mod tests {
 
     fn run<S: Stored, O: Stored>(op: ScanOp, x: &[S], [outer, len, inner]: [u64; 3], reversed: bool) -> Vec<O> {
         let x = Buffer::from_slice(&Device::Cpu, x).unwrap();
-        let mut y = Buffer::allocate(&Device::Cpu, op.output_dtype(S::DTYPE), x.len()).unwrap();
+        let mut y = Buffer::allocate(&Device::Cpu, op.output_dtype(S::DTYPE, &Device::Cpu), x.len()).unwrap();
         scan(op, (&x, 0), ScanParams { outer, len, inner, reversed: reversed.into() }, &mut y).unwrap();
         y.to_vec().unwrap()
     }

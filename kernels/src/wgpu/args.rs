@@ -103,14 +103,6 @@ impl<'a> WgpuArgs<'a> {
         Ok(Workspace { memory, dtype, len })
     }
 
-    /// Values that a kernel reads as an array of u32, for the time of this launch.
-    #[track_caller]
-    pub(crate) fn table(&self, values: &[u32]) -> Result<Workspace> {
-        let mut table = self.workspace(DType::U32, values.len())?;
-        table.memory.upload(bytemuck::cast_slice(values))?;
-        Ok(table)
-    }
-
     /// A stage of this kernel: entry point `entry` of its file.
     pub(crate) fn stage(&self, entry: &'static str) -> Stage<'a> {
         Stage::new(self.device, self.kernel.name, entry)

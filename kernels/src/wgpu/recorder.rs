@@ -160,7 +160,8 @@ impl Recorder {
         let (sender, receiver) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| drop(sender.send(mapped)));
         device.wait()?;
-        match receiver.try_recv() {
+        // Another thread that waits may have taken the callback and be about to call it.
+        match receiver.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(missing(format!("reading back: {error}"))),
             Err(error) => return Err(missing(format!("reading back: {error}"))),

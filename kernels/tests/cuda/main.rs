@@ -2,6 +2,7 @@
 
 mod attention;
 mod indexing;
+mod labels;
 mod lstm_cell;
 mod matmul;
 mod matmul_epilogues;
@@ -13,8 +14,10 @@ mod reduce;
 mod rows;
 mod scan;
 mod sort;
+mod values;
 
-use chainrule_kernels::{Device, Rng, Stored};
+use chainrule_kernels::Device;
+use values::{assert_close, numbers, specials};
 
 /// Where the kernels run: what `CHAINRULE_DEVICE` names if that is CUDA, else the emulator. Where that is missing, the
 /// tests say so and compare the host with itself, unless `CHAINRULE_REQUIRE` asks for it.
@@ -42,27 +45,4 @@ fn device() -> Device {
 /// The host, and where the kernels run.
 fn devices() -> [Device; 2] {
     [Device::Cpu, device()]
-}
-
-/// Multiples of 1/8 from -4 up to 4, as which every dtype has some of them.
-fn numbers<S: Stored>(n: usize) -> Vec<S> {
-    let mut rng = Rng::seed(1);
-    (0..n).map(|_| S::from_f64(f64::from((rng.uniform() * 64.0).floor()) / 8.0 - 4.0)).collect()
-}
-
-/// Numbers that tie often, with NaN, infinities and both zeros among them where the dtype has them.
-fn specials<S: Stored>(n: usize, seed: u64) -> Vec<S> {
-    let mut rng = Rng::seed(seed);
-    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0];
-    let mut draw = || match rng.below(400) as usize {
-        n if n < 5 => special[n],
-        n => (n % 40) as f32 - 20.0,
-    };
-    (0..n).map(|_| S::from_f32(draw())).collect()
-}
-
-/// An error unless `got` is within `tolerance` of `want`, or both are NaN or the same infinity.
-fn assert_close(got: f64, want: f64, tolerance: f64, what: impl Fn() -> String) {
-    let same = got == want || got.is_nan() && want.is_nan();
-    assert!(same || (got - want).abs() <= tolerance, "{}: {got} is not {want}", what());
 }

@@ -6,7 +6,7 @@ use chainrule_kernels::cross_entropy::{self, CrossEntropyParams, Reduction};
 use chainrule_kernels::layer_norm::{self, LayerNormParams};
 use chainrule_kernels::rms_norm::{self, RmsNormParams};
 use chainrule_kernels::softmax::{self, SoftmaxParams};
-use chainrule_kernels::{Buffer, DType, Device, ErrorKind, Result, bf16, f16};
+use chainrule_kernels::{Buffer, DType, Device, Result, bf16, f16};
 
 use super::device;
 
@@ -269,16 +269,16 @@ fn norms_of_extreme_rows() {
     }
 }
 
-struct CrossEntropy<'a> {
-    dtype: DType,
-    x: &'a [f64],
-    labels: &'a [i64],
-    weighs: bool,
-    params: CrossEntropyParams,
+pub(crate) struct CrossEntropy<'a> {
+    pub(crate) dtype: DType,
+    pub(crate) x: &'a [f64],
+    pub(crate) labels: &'a [i64],
+    pub(crate) weighs: bool,
+    pub(crate) params: CrossEntropyParams,
 }
 
 impl CrossEntropy<'_> {
-    fn run(&self, device: &Device, label_dtype: DType) -> Result<Vec<Buffer>> {
+    pub(crate) fn run(&self, device: &Device, label_dtype: DType) -> Result<Vec<Buffer>> {
         let &CrossEntropy { dtype, x, labels, weighs, params } = self;
         let (rows, classes) = (labels.len(), params.classes as usize);
         let losses = if params.reduction == Reduction::None as u64 { rows } else { 1 };
@@ -378,18 +378,7 @@ fn cross_entropy_at_the_edges() {
 }
 
 #[test]
-fn a_label_out_of_range_is_named() {
-    // As i32, what is farthest off is -1 again.
-    for label in [3, -1, i32::MAX.into(), i64::MAX] {
-        let is_whole = device().supports(DType::I64) || i32::try_from(label).is_ok();
-        let label = if is_whole { label } else { -1 };
-        let params = CrossEntropyParams::new(2, 3, Reduction::Mean);
-        let case = CrossEntropy { dtype: DType::F32, x: &[0.0; 6], labels: &[0, label], weighs: true, params };
-        let [got, want] = [device(), Device::Cpu]
-            .map(|device| case.run(&device, DType::I64).and_then(|_| device.synchronize()).unwrap_err());
-        assert!(matches!(want.kind(), ErrorKind::Index(_)));
-        assert_eq!((got.kind(), got.op()), (want.kind(), want.op()));
-    }
+fn labels_that_are_no_integers_are_refused() {
     let params = CrossEntropyParams::new(1, 3, Reduction::Mean);
     let case = CrossEntropy { dtype: DType::F32, x: &[0.0; 3], labels: &[1], weighs: false, params };
     assert!(case.run(&device(), DType::F32).err().is_some_and(|error| error.is_unsupported()));

@@ -8,7 +8,7 @@ use crate::{assert_close, devices, numbers, specials};
 fn run<S: Stored, O: Stored>(device: &Device, op: ScanOp, x: &[S], params: ScanParams) -> Vec<O> {
     let x = Buffer::from_slice(device, x).unwrap();
     let len = (params.outer * params.len * params.inner) as usize;
-    let mut y = Buffer::allocate(device, op.output_dtype(S::DTYPE), len).unwrap();
+    let mut y = Buffer::allocate(device, op.output_dtype(S::DTYPE, device), len).unwrap();
     scan(op, (&x, x.len() - len), params, &mut y).unwrap();
     y.to_vec().unwrap()
 }

@@ -1,7 +1,26 @@
 //! Kernels on wgpu against the same kernels on the host, on whatever adapter there is.
 
+mod attention;
 mod copy;
 mod elementwise;
+mod indexing;
+mod l2_norm;
+mod matmul;
+mod optimisers;
+mod random;
+mod rope;
+mod scan;
+mod sort;
+
+// What a kernel computes is the same everywhere, and so are its tests.
+#[path = "../cuda/lstm_cell.rs"]
+mod lstm_cell;
+#[path = "../cuda/reduce.rs"]
+mod reduce;
+#[path = "../cuda/rows.rs"]
+mod rows;
+#[path = "../cuda/values.rs"]
+mod values;
 
 use chainrule_kernels::{Device, Rng};
 

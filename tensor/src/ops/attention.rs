@@ -272,7 +272,7 @@ fn check_lengths(q: &Tensor, lengths: &Tensor, batch: usize) -> Result<Tensor> {
         let message = format!("key_lengths have shape {}, expected [{batch}]", lengths.shape());
         return Err(Error::shape("attention", message));
     }
-    lengths.to_dtype(DType::I64)?.contiguous()
+    lengths.to_dtype(q.device().sum_dtype(lengths.dtype()))?.contiguous()
 }
 
 /// A buffer for `[B, H, T, D]` that lies as `[B, T, H, D]`, and the layout of the former.

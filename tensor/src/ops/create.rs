@@ -105,12 +105,14 @@ impl Tensor {
         Tensor::full(self.shape(), value, self.dtype(), &self.device())
     }
 
-    /// The integers (i64) or numbers (f32) `start, start + step, ...` before `end`: i64 where all three are integers.
+    /// The integers (i64) or numbers (f32) `start, start + step, ...` before `end`: integers where all three are such, on
+    /// wgpu i32.
     ///
     /// Element `i` is `start + i * step`, so errors do not add up.
     ///
     /// # Errors
-    /// A step of 0, a bound that is not finite, or more elements than an address can count.
+    /// A step of 0, a bound that is not finite, integers that the device does not have, or more elements than an address
+    /// can count.
     ///
     /// ```
     /// use chainrule_tensor::{Device, Tensor};
@@ -135,7 +137,11 @@ impl Tensor {
                 if step > 0 { i128::from(end) - i128::from(start) } else { i128::from(start) - i128::from(end) };
             let count = count("arange", distance.max(0) as f64, step.unsigned_abs() as f64)?;
             let values = numbers("arange", count, |i| start.wrapping_add((i as i64).wrapping_mul(step)))?;
-            return Tensor::from_vec(values, [count], device);
+            let dtype = device.sum_dtype(DType::I64);
+            if dtype == DType::I32 && values.iter().any(|&value| i32::try_from(value).is_err()) {
+                return Err(Error::argument("arange", format!("{device} has integers of 32 bits, got {from} to {to}")));
+            }
+            return Tensor::from_vec(values, [count], &Device::Cpu)?.to_dtype(dtype)?.to_device(device);
         }
         let count = count("arange", ((to - from) / by).max(0.0), 1.0)?;
         let values = numbers("arange", count, |i| (from + i as f64 * by) as f32)?;

@@ -2,7 +2,7 @@
 
 use chainrule_kernels::index::{self, IndexParams};
 
-use crate::{DType, Error, Result, Shape, Tensor, resolve_dim};
+use crate::{DType, Device, Error, Result, Shape, Tensor, resolve_dim};
 
 impl Tensor {
     /// Buffer and offset of a contiguous tensor, as kernels take them.
@@ -202,16 +202,20 @@ impl Tensor {
         Tensor::build(&self.device(), dtype, shape, |y| index::one_hot(ids.place(), params, y))
     }
 
-    /// The flat row-major places, as i64, of the elements that are not 0 (or false).
+    /// The flat row-major places of the elements that are not 0 (or false).
     #[track_caller]
     fn nonzero_places(&self) -> Result<Tensor> {
         let n = self.elements();
-        let count = self.ne(0)?.sum(.., false)?.item::<i64>()? as usize;
+        let count =
+            self.to_dtype(DType::Bool)?.sum(.., false)?.to_device(&Device::Cpu)?.to_dtype(DType::I64)?.item::<i64>()?
+                as usize;
+        let device = self.device();
         let x = self.contiguous()?;
-        Tensor::build(&self.device(), DType::I64, Shape::new(&[count])?, |y| index::nonzero(x.place(), n, y))
+        Tensor::build(&device, device.index_dtype(), Shape::new(&[count])?, |y| index::nonzero(x.place(), n, y))
     }
 
-    /// The indices (i64) of the elements that are not 0, one row for each in row-major order: `[count, rank]`.
+    /// The indices of the elements that are not 0, one row for each in row-major order: `[count, rank]`, as
+    /// [`Device::index_dtype`](crate::Device::index_dtype), which is i64 but on wgpu.
     ///
     /// NaN is not 0, -0.0 is.
     ///
@@ -228,7 +232,7 @@ impl Tensor {
         let places = self.nonzero_places()?;
         let count = places.elements();
         if count == 0 || self.rank() == 0 {
-            return Tensor::zeros([count, self.rank()], DType::I64, &self.device());
+            return Tensor::zeros([count, self.rank()], places.dtype(), &self.device());
         }
         let strides = self.shape().contiguous_strides();
         let along = |dim: usize| places.floor_div(strides[dim] as i64)?.rem(self.shape()[dim] as i64);

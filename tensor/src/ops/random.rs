@@ -133,7 +133,7 @@ impl Tensor {
         Tensor::build(device, dtype, shape, |y| random::fill_integers(rng.next_stream(), low, high, y))
     }
 
-    /// The integers (i64) `0..n` in a random order.
+    /// The integers `0..n` in a random order, as [`Device::index_dtype`], which is i64 but on wgpu.
     ///
     /// ```
     /// use chainrule_tensor::{Device, Rng, Tensor};
@@ -147,7 +147,8 @@ impl Tensor {
     #[track_caller]
     pub fn randperm(n: usize, device: &Device, rng: &mut Rng) -> Result<Tensor> {
         Shape::new(&[n])?;
-        Tensor::from_vec(rng.permutation(n), [n], device)
+        let order = Tensor::from_vec(rng.permutation(n), [n], &Device::Cpu)?;
+        order.to_dtype(device.index_dtype())?.to_device(device)
     }
 
     /// Ones with probability `p` and zeros, in any dtype.

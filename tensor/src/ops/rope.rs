@@ -107,7 +107,7 @@ impl Tensor {
         let angle = |at: usize| (at / pairs) as f64 * base.powf(-2.0 * (at % pairs) as f64 / rotary_dim as f64);
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f64> = (0..positions * pairs).map(|at| f(angle(at))).collect();
-            Tensor::from_vec(values, [positions, pairs], device)?.to_dtype(dtype)
+            Tensor::from_vec(values, [positions, pairs], &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
         };
         Ok((table(f64::cos)?, table(f64::sin)?))
     }
@@ -132,14 +132,14 @@ impl Tensor {
         }
     }
 
-    /// Positions as i64, and their layout over `[B, T]`.
+    /// Positions of the device's index dtype, and their layout over `[B, T]`.
     #[track_caller]
     fn check_positions(&self, at: &Tensor, batch: usize, len: usize) -> Result<(Tensor, Layout)> {
         self.same_device("rope", at)?;
         if at.dtype().is_float() || at.dtype() == DType::Bool {
             return Err(Error::dtype("rope", format!("positions are {}, expected integers", at.dtype())));
         }
-        let at = at.to_dtype(DType::I64)?;
+        let at = at.to_dtype(self.device().index_dtype())?;
         let layout = at.layout().expand("rope", Shape::new(&[batch, len])?)?;
         Ok((at, layout))
     }

@@ -9,14 +9,15 @@ impl Tensor {
     fn scan(&self, name: &'static str, op: ScanOp, dim: isize) -> Result<Tensor> {
         let [outer, len, inner] = self.around(name, dim)?.map(|size| size as u64);
         let x = self.contiguous()?;
-        Tensor::build(&self.device(), op.output_dtype(self.dtype()), *self.shape(), |y| {
+        Tensor::build(&self.device(), op.output_dtype(self.dtype(), &self.device()), *self.shape(), |y| {
             scan::scan(op, x.place(), ScanParams { outer, len, inner, reversed: 0 }, y)
         })
     }
 
-    /// The sums of all elements up to each one along a dim: `y_t = x_0 + ... + x_t`. Integers and bool give i64.
+    /// The sums of all elements up to each one along a dim: `y_t = x_0 + ... + x_t`. Integers and bool give
+    /// [`Device::sum_dtype`](crate::Device::sum_dtype), which is i64 but on wgpu.
     ///
-    /// Floats add up in f64, so long scans do not drift.
+    /// Floats add up in f64 (in pairs of f32 on wgpu), so long scans do not drift.
     ///
     /// # Errors
     /// A dim that does not exist.
@@ -34,9 +35,10 @@ impl Tensor {
         self.scan("cumsum", ScanOp::Sum, dim)
     }
 
-    /// The products of all elements up to each one along a dim: `y_t = x_0 * ... * x_t`. Integers and bool give i64.
+    /// The products of all elements up to each one along a dim: `y_t = x_0 * ... * x_t`. Integers and bool give
+    /// [`Device::sum_dtype`](crate::Device::sum_dtype).
     ///
-    /// Floats are multiplied in f64.
+    /// Floats are multiplied in f64, in pairs of f32 on wgpu.
     ///
     /// # Errors
     /// A dim that does not exist.

@@ -3,7 +3,7 @@
 use chainrule_kernels::Buffer;
 use chainrule_kernels::sort::{self, SortParams};
 
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 impl Tensor {
     /// The first `k` of a dim in order, and their indices: the kernel works along the last dim.
@@ -20,14 +20,15 @@ impl Tensor {
         let shape = x.shape().with(last, k);
         let params =
             SortParams { rows: rows as u64, cols: cols as u64, k: k as u64, descending: u64::from(descending) };
-        let mut index = Buffer::allocate(&self.device(), DType::I64, shape.elements())?;
-        let values =
-            Tensor::build(&self.device(), self.dtype(), shape, |y| sort::sort(x.place(), params, y, &mut index))?;
+        let device = self.device();
+        let mut index = Buffer::allocate(&device, device.index_dtype(), shape.elements())?;
+        let values = Tensor::build(&device, self.dtype(), shape, |y| sort::sort(x.place(), params, y, &mut index))?;
         let index = Tensor::from_buffer(index, shape);
         Ok((values.transpose(dim, -1)?, index.transpose(dim, -1)?))
     }
 
-    /// The elements along a dim in ascending (or descending) order, and the indices (i64) they came from.
+    /// The elements along a dim in ascending (or descending) order, and the indices they came from, as
+    /// [`Device::index_dtype`](crate::Device::index_dtype), which is i64 but on wgpu.
     ///
     /// Stable: equal elements keep their order. NaN is greater than every number, -0.0 equals 0.0.
     ///
@@ -49,7 +50,7 @@ impl Tensor {
         self.sort_rows(dim, size, descending)
     }
 
-    /// The indices (i64) that sort a dim: the second result of [`Tensor::sort`].
+    /// The indices that sort a dim: the second result of [`Tensor::sort`].
     ///
     /// ```
     /// use chainrule_tensor::{Device, Tensor};
@@ -65,7 +66,7 @@ impl Tensor {
         Ok(self.sort_rows(dim, size, descending)?.1)
     }
 
-    /// The `k` greatest (or least) elements along a dim, greatest (least) first, and their indices (i64).
+    /// The `k` greatest (or least) elements along a dim, greatest (least) first, and their indices.
     ///
     /// Of equal elements the first come first; NaN is greater than every number.
     ///
