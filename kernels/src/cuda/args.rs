@@ -170,14 +170,14 @@ impl<'a> Stage<'a> {
 
     /// Puts this many neighbouring blocks into a cluster: they run at the same time and reach each other's shared memory
     /// (from 9.0 on, and up to 8 blocks everywhere there). Blocks are added until the last cluster is whole.
-    pub(crate) fn cluster(mut self, blocks: u32) -> Self {
+    pub fn cluster(mut self, blocks: u32) -> Self {
         self.launched.cluster = blocks;
         self
     }
 
     /// Lets blocks start before the work ahead of them has ended (from 9.0 on; elsewhere they start after it). The kernel
     /// must wait for that work (`griddepcontrol.wait`) before it reads what it wrote, or writes what it reads.
-    pub(crate) fn overlaps_previous(mut self) -> Self {
+    pub fn overlaps_previous(mut self) -> Self {
         self.launched.overlaps_previous = true;
         self
     }
