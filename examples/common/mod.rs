@@ -2,12 +2,14 @@
 
 mod plot;
 mod progress;
+mod steps;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 pub(crate) use plot::plot_losses;
 pub(crate) use progress::Progress;
+pub(crate) use steps::Steps;
 
 /// Prints a line; a reader that has gone away is no error.
 pub(crate) fn say(line: impl std::fmt::Display) {

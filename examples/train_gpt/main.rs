@@ -14,7 +14,7 @@ use chainrule::nn::text::{CharTokenizer, Windows, read_text};
 use chainrule::nn::train::MetricsCsv;
 use chainrule::nn::{Generation, checkpoint};
 use chainrule::prelude::*;
-use common::{Progress, exit_code, plot_losses, say};
+use common::{Progress, Steps, exit_code, plot_losses, say};
 use options::{Options, Sizes};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 
 fn train(options: &Options) -> Result<()> {
     let (device, sizes) = (options.device()?, options.sizes());
+    let mut launched = Steps::new(&device, options.graph)?;
     let (train_text, val_text) = texts(options)?;
     let tokenizer = CharTokenizer::new(&format!("{train_text}{val_text}"));
     let train = Windows::new(tokenizer.encode(&train_text)?, sizes.context)?;
@@ -50,9 +51,8 @@ fn train(options: &Options) -> Result<()> {
     let schedule =
         WarmupCosine { base: options.lr, least: options.lr / 10.0, warmup: WARMUP_STEPS, steps: sizes.steps };
 
-    std::fs::create_dir_all(&options.out)
-        .map_err(|error| Error::io(format!("making {}", options.out.display()), error))?;
     let file = |name| options.out.join(name);
+    std::fs::create_dir_all(file("")).map_err(|error| Error::io(format!("making {}", file("").display()), error))?;
     let mut run = Run { config, tokenizer, step: 0, rng: rng.state() };
     if options.resume && file("checkpoint.safetensors").exists() {
         let saved: Run = checkpoint::state(file("checkpoint.safetensors"))?;
@@ -62,21 +62,22 @@ fn train(options: &Options) -> Result<()> {
     }
     let mut metrics = MetricsCsv::open(file("metrics.csv"), &COLUMNS, options.resume.then_some(run.step))?;
     say(model.summary());
-
     let (mut time, mut steps) = (Duration::ZERO, 0);
     let progress = Progress::new(sizes.steps, run.step);
     while run.step < sizes.steps {
         let (start, lr) = (Instant::now(), schedule.at(run.step));
         let (x, y) = train.random_batch(sizes.batch, &mut rng, &device)?;
-        let loss = model.on(&Tape::training(rng.fork())).loss(&x, &y)?;
-        let mut grads = loss.backward()?;
-        clip_grad_norm(&mut grads, 1.0)?;
         adam.set_lr(lr);
-        adam.step(&mut model, &grads)?;
+        let loss = launched.run(|| {
+            let loss = model.on(&Tape::training(rng.fork())).loss(&x, &y)?;
+            let mut grads = loss.backward()?;
+            clip_grad_norm(&mut grads, 1.0)?;
+            adam.step(&mut model, &grads)?;
+            Ok(loss)
+        })?;
         let loss = loss.item::<f32>()?.into();
         (run.step, run.rng) = (run.step + 1, rng.state());
         (time, steps) = (time + start.elapsed(), steps + 1);
-
         let speed = (steps * x.elements()) as f64 / time.as_secs_f64();
         progress.step(run.step, loss, speed, time / steps as u32);
         let is_eval = run.step.is_multiple_of(EVAL_EVERY) || run.step == sizes.steps;

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Where to compute [default: CHAINRULE_DEVICE, or cpu]
     #[arg(long)]
     pub(crate) device: Option<String>,
+    /// Launch each step as one CUDA graph (cuda:N and cuda-emu)
+    #[arg(long)]
+    pub(crate) graph: bool,
     /// nanoGPT's small model for the CPU, or its larger one
     #[arg(long, value_enum, default_value = "cpu")]
     preset: Preset,

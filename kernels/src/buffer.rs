@@ -76,19 +76,33 @@ impl Buffer {
     /// All elements, read back to the host.
     #[track_caller]
     pub fn to_vec<S: Stored>(&self) -> Result<Vec<S>> {
+        self.read(0, self.len)
+    }
+
+    /// `len` elements from number `from` on, read back to the host.
+    ///
+    /// # Errors
+    /// A range that is not within the buffer; what the device reports.
+    #[track_caller]
+    pub fn read<S: Stored>(&self, from: usize, len: usize) -> Result<Vec<S>> {
         debug_assert_eq!(self.dtype, S::DTYPE);
+        let is_within = from.checked_add(len).is_some_and(|end| end <= self.len);
+        if !is_within {
+            let message = format!("{len} elements from number {from} on, of a buffer of {}", self.len);
+            return Err(Error::index("read", message));
+        }
         match &self.memory {
-            Memory::Cpu(memory) => Ok(bytemuck::cast_slice(memory.bytes()).to_vec()),
+            Memory::Cpu(memory) => Ok(bytemuck::cast_slice(memory.bytes())[from..from + len].to_vec()),
             #[cfg(feature = "cuda")]
             Memory::Cuda(memory) => {
-                let mut values = vec![S::default(); self.len];
-                memory.download(bytemuck::cast_slice_mut(&mut values))?;
+                let mut values = vec![S::default(); len];
+                memory.download(from * self.dtype.size_bytes(), bytemuck::cast_slice_mut(&mut values))?;
                 Ok(values)
             }
             #[cfg(feature = "wgpu")]
             Memory::Wgpu(memory) => {
-                let mut values = vec![S::default(); self.len];
-                memory.download(bytemuck::cast_slice_mut(&mut values))?;
+                let mut values = vec![S::default(); len];
+                memory.download(from * self.dtype.size_bytes(), bytemuck::cast_slice_mut(&mut values))?;
                 Ok(values)
             }
         }

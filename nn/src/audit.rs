@@ -85,7 +85,7 @@ impl AuditGradients for Gradients {
         for (name, id) in names {
             let problem = match self.param(id) {
                 None => Some(Problem::Missing(describe(self.cut(id)))),
-                Some(grad) => match global_norm(&[grad])? {
+                Some(grad) => match global_norm(&[grad])?.item::<f64>()? {
                     norm if !norm.is_finite() => Some(Problem::NonFinite),
                     0.0 => Some(Problem::Zero),
                     _ => None,

@@ -199,10 +199,8 @@ impl Tensor {
             return Err(Error::dtype("to_vec", message + ": cast with to_dtype first"));
         }
         let contiguous = self.contiguous()?;
-        let start = contiguous.layout.offset();
-        let all = contiguous.buffer.to_vec::<E::Stored>()?;
-        let values = &all[start..start + self.elements()];
-        Ok(values.iter().map(|&stored| E::from_stored(stored)).collect())
+        let values = contiguous.buffer.read::<E::Stored>(contiguous.layout.offset(), self.elements())?;
+        Ok(values.into_iter().map(E::from_stored).collect())
     }
 
     /// The elements in row-major order as `f64`, whatever the dtype.

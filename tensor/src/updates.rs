@@ -4,7 +4,7 @@ use chainrule_kernels::l2_norm::{self, Span};
 use chainrule_kernels::{Buffer, adamw, sgd};
 pub use chainrule_kernels::{adamw::AdamWParams, sgd::SgdParams};
 
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Shape, Tensor};
 
 /// A parameter with its gradient and the state of AdamW. All have one shape, and the states the dtype that the
 /// parameter's is computed in; see [`state_like`].
@@ -93,31 +93,64 @@ pub fn sgd_step(slots: Vec<SgdSlot<'_>>, params: SgdParams) -> Result<()> {
     Ok(())
 }
 
-/// The Euclidean norm of all elements of all tensors together, with squares and sums in f64; in f32 where the device has
-/// no f64, so that norms above 1e19 are infinite there.
+/// The Euclidean norm of all elements of all tensors together, with squares and sums in f64: a 0-d f64 tensor on the
+/// device of the first; in f32 where the device has no f64, so that norms above 1e19 are infinite there.
 ///
 /// # Errors
 /// Tensors that are no floats.
 #[track_caller]
-pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
+pub fn global_norm(tensors: &[&Tensor]) -> Result<Tensor> {
     let tensors = tensors.iter().map(|tensor| tensor.contiguous()).collect::<Result<Vec<_>>>()?;
-    let mut squared = 0.0;
-    for group in alike(&tensors, |tensor| (tensor.dtype(), tensor.device())) {
+    sum_of_squares(&tensors)?.sqrt()
+}
+
+/// Scales the tensors, in place where one is the only owner of its buffer, so that their joint Euclidean norm is at most
+/// `max_norm`, and gives the norm before, as [`global_norm`]. The host does not wait for it.
+///
+/// # Errors
+/// Tensors that are no floats, or a norm that is infinite or NaN: the tensors are then unchanged. A GPU reports that one
+/// with the next read.
+#[track_caller]
+pub fn clip_norm(tensors: &mut [Tensor], max_norm: f64) -> Result<Tensor> {
+    for tensor in tensors.iter_mut() {
+        *tensor = tensor.contiguous()?;
+    }
+    let squared = sum_of_squares(tensors)?;
+    for group in alike(tensors.iter_mut(), |tensor| (tensor.dtype(), tensor.device())) {
+        let buffers = group.into_iter().map(owned).collect::<Result<Vec<_>>>()?;
+        let Some(device) = buffers.first().map(|buffer| buffer.device()) else { continue };
+        l2_norm::l2_norm_clip(squared.to_device(&device)?.buffer(), buffers, max_norm)?;
+    }
+    squared.sqrt()
+}
+
+/// What squares are added up in.
+fn sum_dtype(device: &Device) -> DType {
+    if device.supports(DType::F64) { DType::F64 } else { DType::F32 }
+}
+
+/// The sum of the squares of all elements of contiguous tensors: a 0-d tensor of f64 (or f32) on the device of the
+/// first.
+#[track_caller]
+fn sum_of_squares(tensors: &[Tensor]) -> Result<Tensor> {
+    let device = tensors.first().map(Tensor::device).unwrap_or_default();
+    let mut squared: Option<Tensor> = None;
+    for group in alike(tensors, |tensor| (tensor.dtype(), tensor.device())) {
         let mut spans = Vec::with_capacity(group.len());
-        for tensor in group {
+        for tensor in &group {
             spans.push(Span { buffer: tensor.buffer(), offset: tensor.layout().offset(), len: tensor.elements() });
         }
-        let Some(first) = spans.first() else { continue };
-        let device = first.buffer.device();
-        let dtype = if device.supports(DType::F64) { DType::F64 } else { DType::F32 };
-        let mut sum = Buffer::allocate(&device, dtype, 1)?;
-        l2_norm::l2_norm_squared(&spans, &mut sum)?;
-        squared += match dtype {
-            DType::F64 => sum.to_vec::<f64>()?.iter().sum::<f64>(),
-            _ => sum.to_vec::<f32>()?.iter().map(|&sum| f64::from(sum)).sum(),
-        };
+        let Some(first) = group.first() else { continue };
+        let write = |sum: &mut Buffer| l2_norm::l2_norm_squared(&spans, sum);
+        let dtype = sum_dtype(&first.device());
+        let sum = Tensor::build(&first.device(), dtype, Shape::new(&[])?, write)?;
+        let sum = sum.to_dtype(sum_dtype(&device))?.to_device(&device)?;
+        squared = Some(match squared {
+            Some(squared) => squared.add(&sum)?,
+            None => sum,
+        });
     }
-    Ok(squared.sqrt())
+    squared.map_or_else(|| Tensor::zeros((), sum_dtype(&device), &device), Ok)
 }
 
 /// Refuses what does not fit the parameter, and gives the gradient in row-major order.
@@ -203,7 +236,28 @@ mod tests {
     fn norms_over_dtypes() {
         let a = Tensor::from_vec(vec![3.0f32, 0.0], [2], &Device::Cpu).unwrap();
         let b = Tensor::from_vec(vec![4.0f64], [1], &Device::Cpu).unwrap();
-        assert_eq!(global_norm(&[&a, &b]).unwrap(), 5.0);
-        assert_eq!(global_norm(&[]).unwrap(), 0.0);
+        let norm = |tensors: &[&Tensor]| global_norm(tensors).unwrap().item::<f64>().unwrap();
+        assert_eq!(norm(&[&a, &b]), 5.0);
+        assert_eq!(norm(&[]), 0.0);
+    }
+
+    #[test]
+    fn clipping_writes_in_place_what_it_owns() {
+        let mut tensors = [tensor(&[3.0, 0.0]), Tensor::from_vec(vec![4.0f64], [1], &Device::Cpu).unwrap()];
+        let other_owner = tensors[0].clone();
+        assert_eq!(clip_norm(&mut tensors, 5.0).unwrap().item::<f64>().unwrap(), 5.0);
+        assert_eq!(tensors[1].to_vec::<f64>().unwrap(), [4.0]);
+        let norm = clip_norm(&mut tensors, 2.5).unwrap().item::<f64>().unwrap();
+        let factor = 2.5 / (5.0 + 1e-6);
+        assert_eq!(norm, 5.0);
+        assert_eq!(tensors[0].to_vec::<f32>().unwrap(), [3.0 * factor as f32, 0.0]);
+        assert_eq!(tensors[1].to_vec::<f64>().unwrap(), [4.0 * factor]);
+        assert_eq!(other_owner.to_vec::<f32>().unwrap(), [3.0, 0.0]);
+        let mut nothing: [Tensor; 0] = [];
+        assert_eq!(clip_norm(&mut nothing, 1.0).unwrap().item::<f64>().unwrap(), 0.0);
+        let mut infinite = [tensor(&[f32::INFINITY, 1.0])];
+        let error = clip_norm(&mut infinite, 1.0).unwrap_err().to_string();
+        assert!(error.contains("the norm of the gradients is inf"), "{error}");
+        assert_eq!(infinite[0].to_vec::<f32>().unwrap(), [f32::INFINITY, 1.0]);
     }
 }

@@ -50,7 +50,7 @@ fn check(dtype: DType, prefix: &str, tolerance: f64, final_tolerance: f64) {
                 assert!(error < tolerance, "gradient of {name}: {error:e}");
             }
         }
-        let norm = clip_grad_norm(&mut grads, 1.0).unwrap();
+        let norm = clip_grad_norm(&mut grads, 1.0).unwrap().item::<f64>().unwrap();
         let (place, loss) = (step as usize, loss.detach().to_f64_vec().unwrap()[0]);
         assert!((norm - norms[place]).abs() < final_tolerance * norms[place], "norm of step {step}: {norm}");
         assert!(

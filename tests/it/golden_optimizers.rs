@@ -107,8 +107,8 @@ fn clipping() {
             assert!((norm - expected).abs() < 1e-14 * expected, "{case}: {norm}, expected {expected}");
         }
     };
-    clipped("norm_1", &|grads| Some(clip_grad_norm(grads, 1.0).unwrap()));
-    clipped("norm_100", &|grads| Some(clip_grad_norm(grads, 100.0).unwrap()));
+    clipped("norm_1", &|grads| Some(clip_grad_norm(grads, 1.0).unwrap().item().unwrap()));
+    clipped("norm_100", &|grads| Some(clip_grad_norm(grads, 100.0).unwrap().item().unwrap()));
     clipped("value_0.5", &|grads| {
         clip_grad_value(grads, 0.5).unwrap();
         None

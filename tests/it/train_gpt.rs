@@ -254,3 +254,38 @@ fn every_device_gives_the_losses_of_the_host() {
         assert!(close, "{device}: {got:?}, on the host {want:?}");
     }
 }
+
+/// Each step as one graph is the same training to the last bit. Three steps: the first makes the optimiser's state, the
+/// others change a graph that is there.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_step_as_a_graph_gives_the_same_bytes() {
+    let folder = folder();
+    let folder = folder.path();
+    let run = |device: &str, out: &str, graph: &[&str]| {
+        let mut command = Command::new(program());
+        command.env_remove("CHAINRULE_DEVICE").stdin(Stdio::null()).args(["--steps", "3", "--device", device]);
+        command.args(["--layers", "2", "--heads", "2", "--width", "32", "--context", "16", "--batch", "2"]);
+        command.args(["--sample", "5"]).args(graph);
+        command.arg("--text").arg(folder.join("text.txt")).arg("--out").arg(folder.join(out));
+        command
+    };
+    for device in crate::devices::devices().iter().map(ToString::to_string) {
+        succeed(run(&device, "plain", &[]));
+        succeed(run(&device, "graph", &["--graph"]));
+        let losses = |out: &str| without_speed(&metrics(folder, out)).join("\n");
+        assert_eq!(losses("graph"), losses("plain"), "{device}");
+        let bytes = |out: &str| fs::read(checkpoint(folder, out)).unwrap();
+        assert!(bytes("graph") == bytes("plain"), "{device}: other weights");
+    }
+    fail(run("cpu", "out", &["--graph"]), 1, &["--graph: cpu launches no graphs", "cuda-emu"]);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn the_emulator_without_a_compiler_exits_with_1_and_names_it() {
+    let folder = folder();
+    let mut command = with_text(folder.path(), "out");
+    command.args(["--device", "cuda-emu"]).env("CHAINRULE_CXX", "/nonexistent/c++");
+    fail(command, 1, &["found none: tried /nonexistent/c++", "CHAINRULE_CXX", "examples/train_gpt/options.rs"]);
+}

@@ -96,6 +96,7 @@ void Scheduler::run_block(uint64_t block) {
     const uint3 place = {(unsigned)(block % grid.x), (unsigned)(block / grid.x), 0};
     for (unsigned i = 0; i < threads; i++) {
         lanes[i] = {{{i, 0, 0}, place, {threads, 1, 1}, grid, i % 32, i / 32}, nullptr, State::Ready, {"", 0}, "its start"};
+        lanes[i].thread.cluster = launch->cluster;
         ready.push_back(i);
     }
     release(&begin_cell);

@@ -100,7 +100,8 @@ void named_barrier(unsigned number, unsigned threads, Site site) {
 
 void named_barrier_arrive(unsigned number, unsigned threads, Site site) { come_to(number, threads, site); }
 
-void cluster_arrive(Site) {
+void cluster_arrive(Site site) {
+    if (current->cluster > 1) fail("blocks of a cluster do not meet on the emulator", site);
     Gathering& cluster = scheduler->cluster;
     lane_now()->cluster_generation = cluster.generation + 1;
     release(cluster.cell());
@@ -116,7 +117,7 @@ void cluster_wait(Site site) {
 }
 
 unsigned cluster_address(const void* shared, unsigned rank, Site site) {
-    if (rank != 0) fail("a cluster has one block on the emulator", site);
+    if (rank != current->block.x % current->cluster) fail("blocks of a cluster do not meet on the emulator", site);
     return shared_address(shared);
 }
 

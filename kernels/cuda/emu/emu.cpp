@@ -138,9 +138,11 @@ extern "C" int emu_forbid(const void* from, size_t bytes) {
 #endif
 }
 
-// Runs a kernel on a grid of blocks of `threads` threads. Gives 0, or 1 with a message in `error`.
-extern "C" int emu_launch(void (*entry)(void**), const unsigned grid[2], unsigned threads, size_t dynamic_bytes,
-                          void** params, unsigned workers, uint64_t seed, char* error, size_t error_len) {
+// Runs a kernel on a grid of blocks of `threads` threads; `cluster` neighbouring blocks make a cluster. Gives 0, or 1 with
+// a message in `error`.
+extern "C" int emu_launch(void (*entry)(void**), const unsigned grid[2], unsigned threads, unsigned cluster,
+                          size_t dynamic_bytes, void** params, unsigned workers, uint64_t seed, char* error,
+                          size_t error_len) {
     using namespace emu;
     if (threads == 0 || threads > MAX_THREADS || dynamic_bytes > SHARED_BYTES) {
         snprintf(error, error_len, "a block of %u threads with %zu bytes of shared memory", threads, dynamic_bytes);
@@ -148,7 +150,7 @@ extern "C" int emu_launch(void (*entry)(void**), const unsigned grid[2], unsigne
     }
     Launch launch;
     launch.entry = entry, launch.params = params, launch.grid = {grid[0], grid[1], 1};
-    launch.threads = threads, launch.dynamic_bytes = dynamic_bytes, launch.seed = seed;
+    launch.threads = threads, launch.cluster = cluster, launch.dynamic_bytes = dynamic_bytes, launch.seed = seed;
     uint64_t blocks = (uint64_t)grid[0] * grid[1];
     unsigned helpers = (unsigned)std::min<uint64_t>(workers, blocks / 4 + 1) - 1;
     std::vector<std::thread> others;

@@ -50,6 +50,8 @@ struct Thread {
     // Groups of copies, oldest first; the last is open.
     std::vector<std::vector<PendingCopy>> copies{};
     unsigned atomics = 0;
+    // How many neighbouring blocks make a cluster: the block's rank in it is block.x % cluster.
+    unsigned cluster = 1;
 };
 
 // The thread that runs at present on this thread of the host.

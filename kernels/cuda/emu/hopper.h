@@ -46,9 +46,9 @@ bool elect_one(Site site = Site::here());
 void named_barrier(unsigned number, unsigned threads, Site site = Site::here());
 void named_barrier_arrive(unsigned number, unsigned threads, Site site = Site::here());
 
-// A cluster has one block here.
-inline unsigned cluster_rank() { return 0; }
-inline unsigned cluster_blocks() { return 1; }
+// Blocks of a cluster know their place in it, but do not meet here: each runs by itself.
+inline unsigned cluster_rank() { return current->block.x % current->cluster; }
+inline unsigned cluster_blocks() { return current->cluster; }
 void cluster_arrive(Site site = Site::here());
 void cluster_wait(Site site = Site::here());
 unsigned cluster_address(const void* shared, unsigned rank, Site site = Site::here());

@@ -84,6 +84,7 @@ struct Launch {
     void** params;
     dim3 grid;
     unsigned threads;
+    unsigned cluster;
     size_t dynamic_bytes;
     uint64_t seed;
     std::atomic<uint64_t> next_block{0};

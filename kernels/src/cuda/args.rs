@@ -1,11 +1,11 @@
 //! The arguments of a launch as a CUDA kernel's host side sees them, and the stages that it launches.
 
-use std::ffi::c_void;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::device::Describe;
-use super::{CudaDevice, CudaMemory, Launched, Unit};
+use super::entry_points::EntryPoint;
+use super::params::Params;
+use super::{CudaDevice, CudaMemory, Launched, Unit, Value};
 use crate::{DType, Error, ErrorKind, Kernel, Result};
 
 /// The default number of threads in a block.
@@ -98,7 +98,7 @@ impl<'a> CudaArgs<'a> {
 
     /// A stage of this kernel: entry point `entry` of its file, for its element type.
     pub(crate) fn stage(&self, entry: &'static str) -> Stage<'a> {
-        Stage::new(self.device, Unit { name: self.kernel.name, elem: self.elem, defines: Vec::new() }, entry)
+        Stage::new(self.device, Unit::new(self.kernel.name, self.elem), entry)
     }
 
     /// The error for an element type that the kernel does not take.
@@ -114,48 +114,31 @@ impl<'a> CudaArgs<'a> {
     }
 }
 
-/// The driver takes 4 KiB of parameters.
-const PARAM_WORDS: usize = 512;
-const MAX_PARAMS: usize = 32;
-
 /// One launch of an entry point. Parameters are given in the order of the kernel's signature.
 pub struct Stage<'a> {
     device: &'a CudaDevice,
-    unit: Unit,
-    entry: &'static str,
+    entry: EntryPoint,
     launched: Launched,
-    words: [u64; PARAM_WORDS],
-    used: usize,
-    starts: [usize; MAX_PARAMS],
-    n_params: usize,
+    params: Params,
     faults: bool,
 }
 
 impl<'a> Stage<'a> {
     /// One block of 256 threads of an entry point, without parameters yet.
     pub(crate) fn new(device: &'a CudaDevice, unit: Unit, entry: &'static str) -> Stage<'a> {
-        Stage {
-            device,
-            unit,
-            entry,
-            launched: Launched { blocks: 1, threads: THREADS, shared_bytes: 0 },
-            words: [0; PARAM_WORDS],
-            used: 0,
-            starts: [0; MAX_PARAMS],
-            n_params: 0,
-            faults: false,
-        }
+        let launched = Launched { blocks: 1, threads: THREADS, shared_bytes: 0, cluster: 1, overlaps_previous: false };
+        Stage { device, entry: EntryPoint { unit, name: entry }, launched, params: Params::NONE, faults: false }
     }
 
     /// Compiles the file with this definition too.
-    pub(crate) fn define(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.unit.defines.push((name, value.to_string()));
+    pub(crate) fn define(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.entry.unit = self.entry.unit.define(name, value);
         self
     }
 
     /// Compiles another file than the kernel's own, or for another element type.
     pub(crate) fn unit(mut self, name: &'static str, elem: DType) -> Self {
-        (self.unit.name, self.unit.elem) = (name, elem);
+        (self.entry.unit.name, self.entry.unit.elem) = (name, elem);
         self
     }
 
@@ -185,6 +168,20 @@ impl<'a> Stage<'a> {
         self
     }
 
+    /// Puts this many neighbouring blocks into a cluster: they run at the same time and reach each other's shared memory
+    /// (from 9.0 on, and up to 8 blocks everywhere there). Blocks are added until the last cluster is whole.
+    pub fn cluster(mut self, blocks: u32) -> Self {
+        self.launched.cluster = blocks;
+        self
+    }
+
+    /// Lets blocks start before the work ahead of them has ended (from 9.0 on; elsewhere they start after it). The kernel
+    /// must wait for that work (`griddepcontrol.wait`) before it reads what it wrote, or writes what it reads.
+    pub fn overlaps_previous(mut self) -> Self {
+        self.launched.overlaps_previous = true;
+        self
+    }
+
     /// Adds a parameter: an address, a number or a parameter struct. It takes whole words of 8 bytes.
     pub(crate) fn param<P: Pod>(self, param: P) -> Self {
         self.param_bytes(bytemuck::bytes_of(&param))
@@ -192,13 +189,7 @@ impl<'a> Stage<'a> {
 
     /// Adds a parameter given as bytes.
     pub(crate) fn param_bytes(mut self, bytes: &[u8]) -> Self {
-        let words = bytes.len().div_ceil(8);
-        debug_assert!(self.used + words <= PARAM_WORDS && self.n_params < MAX_PARAMS);
-        let room = &mut self.words[self.used..][..words];
-        bytemuck::cast_slice_mut::<u64, u8>(room)[..bytes.len()].copy_from_slice(bytes);
-        self.starts[self.n_params] = self.used;
-        self.n_params += 1;
-        self.used += words;
+        self.params.push(bytes);
         self
     }
 
@@ -226,14 +217,15 @@ impl<'a> Stage<'a> {
         if self.launched.blocks == 0 {
             return Ok(());
         }
-        let function = self.device.function(self.unit, self.entry)?;
-        let first: *mut u64 = self.words.as_mut_ptr();
-        let mut params = self.starts.map(|start| first.wrapping_add(start).cast::<c_void>());
         let engine = self.device.engine();
+        let function = self.device.entry_points().function(engine, &self.entry)?;
+        // In a recording nothing runs before its end, and then it is looked for reports.
+        let looks = self.faults && engine.is_synchronous() && !self.device.turns().is_recording();
         // Where faults are known at once, no other thread's launch may come between this one and the look at its report.
-        let _alone = (self.faults && engine.is_synchronous()).then(|| self.device.alone());
-        engine.launch(function, self.launched, &mut params[..self.n_params])?;
-        if self.faults && engine.is_synchronous() { self.device.take_fault() } else { Ok(()) }
+        let _alone = looks.then(|| self.device.alone());
+        let _turn = self.device.turns().take();
+        engine.launch(function, self.launched, &mut self.params)?;
+        if looks { self.device.look_at_faults() } else { Ok(()) }
     }
 }
 

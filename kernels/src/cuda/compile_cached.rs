@@ -11,8 +11,8 @@ use crate::Result;
 /// As [`compile`](super::compile).
 #[track_caller]
 pub fn compile_cached(unit: &Unit, architecture: Architecture) -> Result<Compiled> {
-    let (options, version) = (nvrtc::options(architecture), nvrtc::version()?);
-    let with: Vec<&str> = options.iter().map(String::as_str).chain([&version[..]]).collect();
+    let setting = nvrtc::setting(architecture)?;
+    let with: Vec<&str> = setting.iter().map(String::as_str).collect();
     let key = source::key(&unit.text(), &with);
     let mut fresh = None;
     let log = cache::get_or(&format!("{key}.log"), || {

@@ -1,6 +1,5 @@
 //! A CUDA device: an engine with its memory, its compiled units, and the faults that kernels report.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
@@ -8,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::Driver;
 use super::emulator::Emulator;
-use super::engine::{Engine, Function, Module};
+use super::engine::Engine;
+use super::entry_points::EntryPoints;
+use super::graph::Turns;
 use super::memory::Arena;
-use super::{Architecture, CudaEvent, CudaMemory, TensorMap, Tiled, Unit};
+use super::{Architecture, CudaEvent, CudaGraph, CudaMemory, TensorMap, Tiled, Unit};
 use crate::cpu::memory::MemoryStats;
 use crate::{Error, ErrorKind, Result};
 
@@ -21,15 +22,11 @@ pub struct CudaDevice(Arc<Inner>);
 struct Inner {
     engine: Box<dyn Engine>,
     arena: Arena,
-    units: Mutex<HashMap<Unit, LoadedUnit>>,
+    entry_points: EntryPoints,
+    turns: Turns,
     faults: Mutex<Faults>,
     /// Held from a launch that may report a fault to the look at the report, where that follows at once.
     alone: Mutex<()>,
-}
-
-struct LoadedUnit {
-    module: Box<dyn Module>,
-    functions: HashMap<String, Function>,
 }
 
 /// Turns what a kernel reported (value, limit, place) into an error.
@@ -93,25 +90,18 @@ impl CudaDevice {
         if let Some(device) = open.iter().find(|device| device.name() == name) {
             return Ok(device.clone());
         }
-        let inner = Inner {
-            engine: engine().map_err(|error| error.at(location))?,
-            arena: Arena::default(),
-            units: Mutex::default(),
-            faults: Mutex::default(),
-            alone: Mutex::default(),
-        };
-        let device = CudaDevice(Arc::new(inner));
+        let device = CudaDevice::with_engine(engine().map_err(|error| error.at(location))?);
         open.push(device.clone());
         Ok(device)
     }
 
     /// A device of its own, with this engine.
-    #[cfg(test)]
     pub(crate) fn with_engine(engine: Box<dyn Engine>) -> CudaDevice {
         CudaDevice(Arc::new(Inner {
             engine,
             arena: Arena::default(),
-            units: Mutex::default(),
+            entry_points: EntryPoints::default(),
+            turns: Turns::default(),
             faults: Mutex::default(),
             alone: Mutex::default(),
         }))
@@ -159,14 +149,22 @@ impl CudaDevice {
 
     /// Every unit that was compiled or loaded so far: what a check compiles for other GPUs.
     pub fn units(&self) -> Vec<Unit> {
-        lock(&self.0.units).keys().cloned().collect()
+        self.0.entry_points.units()
     }
 
     /// Waits until all launched work is done, and reports what went wrong in it.
     #[track_caller]
     pub fn synchronize(&self) -> Result<()> {
-        self.0.engine.synchronize()?;
+        {
+            let _turn = self.turns().take_to_read(self)?;
+            self.0.engine.synchronize()?;
+        }
         self.check_faults()
+    }
+
+    /// A step of work that is to be launched as one, again and again.
+    pub fn graph(&self) -> CudaGraph {
+        CudaGraph::new(self)
     }
 
     /// Marks the place after all work launched so far, for timing; does not wait.
@@ -203,45 +201,19 @@ impl CudaDevice {
         &self.0.arena
     }
 
-    /// The entry point `entry` of `unit`, compiled if need be.
-    #[track_caller]
-    pub(crate) fn function(&self, unit: Unit, entry: &str) -> Result<Function> {
-        if let Some(function) = self.known_function(&unit, entry) {
-            return function;
-        }
-        // Compiled without the lock: other threads may compile other units, at worst the same one.
-        let module = self.0.engine.load(&unit)?;
-        lock(&self.0.units).entry(unit.clone()).or_insert(LoadedUnit { module, functions: HashMap::new() });
-        self.known_function(&unit, entry)
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::Device(format!("{} was not loaded", unit.label())))))
+    pub(crate) fn entry_points(&self) -> &EntryPoints {
+        &self.0.entry_points
     }
 
-    /// The entry point of a unit that is loaded.
-    fn known_function(&self, unit: &Unit, entry: &str) -> Option<Result<Function>> {
-        let mut units = lock(&self.0.units);
-        let loaded = units.get_mut(unit)?;
-        if let Some(&function) = loaded.functions.get(entry) {
-            return Some(Ok(function));
-        }
-        let function = loaded.module.function(entry);
-        if let Ok(function) = function {
-            loaded.functions.insert(entry.to_string(), function);
-        }
-        Some(function)
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     /// What a kernel that can find bad input is given to report it.
     #[track_caller]
     pub(crate) fn fault_arg(&self, kernel: &'static str, describe: Describe) -> Result<FaultArg> {
+        let address = self.prepare_faults()?;
         let mut faults = lock(&self.0.faults);
-        let address = match faults.address {
-            Some(address) => address,
-            None => {
-                let memory = std::mem::ManuallyDrop::new(CudaMemory::allocate(self, size_of::<Fault>())?);
-                self.0.engine.set_bytes(memory.address(), 0, size_of::<Fault>())?;
-                *faults.address.insert(memory.address())
-            }
-        };
         let known =
             faults.describers.iter().position(|&(name, other)| name == kernel && std::ptr::fn_addr_eq(other, describe));
         let launch = known.unwrap_or(faults.describers.len());
@@ -249,6 +221,20 @@ impl CudaDevice {
             faults.describers.push((kernel, describe));
         }
         Ok(FaultArg { address, launch: launch as u64 })
+    }
+
+    /// Where kernels report: memory that holds no report before the first of them runs.
+    #[track_caller]
+    pub(crate) fn prepare_faults(&self) -> Result<u64> {
+        if let Some(address) = lock(&self.0.faults).address {
+            return Ok(address);
+        }
+        // Never freed, because any kernel to come may report.
+        let memory = std::mem::ManuallyDrop::new(CudaMemory::allocate(self, size_of::<Fault>())?);
+        let _turn = self.turns().take();
+        self.0.engine.set_bytes(memory.address(), 0, size_of::<Fault>())?;
+        // Another thread may have been as quick; its record is as good.
+        Ok(*lock(&self.0.faults).address.get_or_insert(memory.address()))
     }
 
     /// No launch that may report a fault runs while this is held.
@@ -259,12 +245,16 @@ impl CudaDevice {
     /// An error where a kernel has reported one since the last look; none where launches report their own at once.
     #[track_caller]
     pub(crate) fn check_faults(&self) -> Result<()> {
-        if self.0.engine.is_synchronous() { Ok(()) } else { self.take_fault() }
+        if self.0.engine.is_synchronous() {
+            return Ok(());
+        }
+        let _turn = self.turns().take_to_read(self)?;
+        self.look_at_faults()
     }
 
-    /// An error where a kernel has reported one since the last look.
+    /// An error where a kernel has reported one since the last look; for whose turn it is.
     #[track_caller]
-    pub(crate) fn take_fault(&self) -> Result<()> {
+    pub(crate) fn look_at_faults(&self) -> Result<()> {
         let faults = lock(&self.0.faults);
         let Some(address) = faults.address else { return Ok(()) };
         let mut fault: Fault = bytemuck::Zeroable::zeroed();

@@ -1,12 +1,18 @@
 //! A GPU through NVIDIA's driver, which is loaded when the first device is opened.
 
+mod recording;
+
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{null, null_mut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{self, CUresult};
 
-use super::engine::{Engine, Function, Launched, Mark, Module};
+use recording::Staging;
+
+use super::engine::{Engine, Function, Graph, Launched, Mark, Module};
 use super::nvrtc::{self, Architecture};
+use super::params::Params;
 use super::tensor_map::{Layout, Swizzle, TensorMap};
 use super::{Unit, cache, source};
 use crate::{DType, Error, ErrorKind, Result};
@@ -23,6 +29,7 @@ pub(crate) struct Driver {
     architecture: Architecture,
     multiprocessors: usize,
     max_shared_bytes: usize,
+    staging: Mutex<Staging>,
 }
 
 // SAFETY: contexts and streams may be used from any thread; each call makes the context current first.
@@ -74,13 +81,18 @@ impl Driver {
         check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut stream, flags) })?;
         let architecture = Architecture { number: (major * 10 + minor) as u32 };
         let name = format!("cuda:{ordinal}");
-        Ok(Driver { name, model, context, stream, architecture, multiprocessors, max_shared_bytes })
+        let staging = Mutex::default();
+        Ok(Driver { name, model, context, stream, architecture, multiprocessors, max_shared_bytes, staging })
     }
 
     /// Makes the context current on this thread.
     fn bind(&self) -> Result<()> {
         // SAFETY: the context is retained.
         check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
+    }
+
+    fn staging(&self) -> MutexGuard<'_, Staging> {
+        self.staging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,10 +141,10 @@ impl Engine for Driver {
 
     fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
-        // SAFETY: `to` has room for the bytes; pageable memory is staged before the call returns.
-        check("cuMemcpyHtoDAsync", unsafe {
-            sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.stream)
-        })
+        let from = self.staging().copy_of(bytes)?.unwrap_or(bytes.as_ptr());
+        // SAFETY: `to` has room for the bytes. The caller's memory, which is pageable, is staged before the call returns;
+        // a copy of it lasts until the launch of the recording has read it.
+        check("cuMemcpyHtoDAsync", unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.cast(), bytes.len(), self.stream) })
     }
 
     fn download(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
@@ -175,9 +187,8 @@ impl Engine for Driver {
     }
 
     fn load(&self, unit: &Unit) -> Result<Box<dyn Module>> {
-        let options = nvrtc::options(self.architecture);
-        let version = nvrtc::version()?;
-        let with: Vec<&str> = options.iter().map(String::as_str).chain([&version[..]]).collect();
+        let setting = nvrtc::setting(self.architecture)?;
+        let with: Vec<&str> = setting.iter().map(String::as_str).collect();
         let key = format!("{}.cubin", source::key(&unit.text(), &with));
         let code = cache::get_or(&key, || Ok(nvrtc::compile(unit, self.architecture)?.code))?;
         self.bind()?;
@@ -187,25 +198,33 @@ impl Engine for Driver {
         Ok(Box::new(LoadedModule { module, label: unit.label(), max_shared_bytes: self.max_shared_bytes }))
     }
 
-    fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()> {
+    fn launch(&self, function: Function, launched: Launched, params: &mut Params) -> Result<()> {
         self.bind()?;
+        let (mut attributes, count) = attributes(launched);
+        let (function, mut params) = (function.0 as sys::CUfunction, params.addresses());
         let [x, y] = launched.grid();
-        // SAFETY: the function belongs to a loaded module, and the parameters are those of its signature.
-        check("cuLaunchKernel", unsafe {
-            sys::cuLaunchKernel(
-                function.0 as sys::CUfunction,
-                x,
-                y,
-                1,
-                launched.threads,
-                1,
-                1,
-                launched.shared_bytes as u32,
-                self.stream,
-                params.as_mut_ptr(),
-                null_mut(),
-            )
-        })
+        if count == 0 {
+            let (threads, shared_bytes) = (launched.threads, launched.shared_bytes as u32);
+            // SAFETY: the function belongs to a loaded module, and the parameters are those of its signature.
+            return check("cuLaunchKernel", unsafe {
+                let params = params.as_mut_ptr();
+                sys::cuLaunchKernel(function, x, y, 1, threads, 1, 1, shared_bytes, self.stream, params, null_mut())
+            });
+        }
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: 1,
+            blockDimX: launched.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: launched.shared_bytes as u32,
+            hStream: self.stream,
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: count,
+        };
+        // SAFETY: as above; the attributes outlive the call.
+        check("cuLaunchKernelEx", unsafe { sys::cuLaunchKernelEx(&config, function, params.as_mut_ptr(), null_mut()) })
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -246,6 +265,43 @@ impl Engine for Driver {
             check("cuEventDestroy", unsafe { sys::cuEventDestroy_v2(mark.0 as sys::CUevent) })
         });
     }
+
+    fn begin_recording(&self) -> Result<()> {
+        self.begin_capture()
+    }
+
+    fn launch_recording(&self, graph: &mut Option<Graph>) -> Result<()> {
+        self.launch_captured(graph)
+    }
+
+    fn discard_recording(&self) {
+        self.discard_captured();
+    }
+
+    fn forget_graph(&self, graph: Graph) {
+        self.destroy(graph);
+    }
+}
+
+/// What a launch asks for beside its grid, and how much of that there is: of most launches nothing.
+fn attributes(launched: Launched) -> ([sys::CUlaunchAttribute; 2], u32) {
+    use sys::{CUlaunchAttributeID as Id, CUlaunchAttributeValue as Value};
+    let attribute = |id, value| sys::CUlaunchAttribute { id, pad: [0; 4], value };
+    let none = attribute(Id::CU_LAUNCH_ATTRIBUTE_IGNORE, Value { pad: [0; 64] });
+    let (mut attributes, mut count) = ([none; 2], 0);
+    let mut ask = |id, value| {
+        attributes[count] = attribute(id, value);
+        count += 1;
+    };
+    if launched.cluster > 1 {
+        let size = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: launched.cluster, y: 1, z: 1 };
+        ask(Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, Value { clusterDim: size });
+    }
+    if launched.overlaps_previous {
+        let value = Value { programmaticStreamSerializationAllowed: 1 };
+        ask(Id::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, value);
+    }
+    (attributes, count as u32)
 }
 
 fn tensor_map_dtype(dtype: DType) -> sys::CUtensorMapDataType {

@@ -4,6 +4,8 @@
 //! Variables: `CHAINRULE_CXX` names the compiler (else `CXX`, `g++`, `c++`, `clang++`); `CHAINRULE_EMU_SEED` other than
 //! 0 runs threads and blocks in a random order that the seed decides; `CHAINRULE_EMU_FLAGS` adds options, sanitizers say.
 
+mod recording;
+
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,10 @@ use std::time::Instant;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-use super::engine::{Engine, Function, Launched, Mark, Module};
+use recording::{Recording, Work};
+
+use super::engine::{Engine, Function, Graph, Launched, Mark, Module};
+use super::params::Params;
 use super::tensor_map::{Layout, TensorMap};
 use super::{Architecture, Unit, cache, source};
 use crate::{Error, ErrorKind, Result};
@@ -39,6 +44,7 @@ type LaunchFn = unsafe extern "C" fn(
     entry: *const c_void,
     grid: *const u32,
     threads: u32,
+    cluster: u32,
     dynamic_bytes: usize,
     params: *mut *mut c_void,
     workers: u32,
@@ -56,6 +62,7 @@ pub(crate) struct Emulator {
     blocks: Mutex<HashMap<u64, Block>>,
     workers: u32,
     opened: Instant,
+    recording: Mutex<Option<Recording>>,
 }
 
 /// Memory with its guards: the data start `ALIGN` bytes from its own start.
@@ -100,6 +107,7 @@ impl Emulator {
             blocks: Mutex::default(),
             workers,
             opened: Instant::now(),
+            recording: Mutex::default(),
         })
     }
 
@@ -158,10 +166,15 @@ impl Engine for Emulator {
     }
 
     fn free(&self, address: u64) {
-        self.blocks().remove(&address);
+        if !self.keeps(address) {
+            self.blocks().remove(&address);
+        }
     }
 
     fn upload(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        if self.records(|| Work::Upload { to, bytes: bytes.to_vec() }) {
+            return Ok(());
+        }
         // SAFETY: `to` is the start of memory of at least that length, which the caller owns.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
         Ok(())
@@ -174,6 +187,9 @@ impl Engine for Emulator {
     }
 
     fn set_bytes(&self, at: u64, value: u8, len_bytes: usize) -> Result<()> {
+        if self.records(|| Work::Set { at, value, len_bytes }) {
+            return Ok(());
+        }
         // SAFETY: as in `upload`.
         unsafe { (at as *mut u8).write_bytes(value, len_bytes) };
         Ok(())
@@ -188,7 +204,10 @@ impl Engine for Emulator {
         Ok(Box::new(EmulatedModule { object, label: unit.label() }))
     }
 
-    fn launch(&self, function: Function, launched: Launched, params: &mut [*mut c_void]) -> Result<()> {
+    fn launch(&self, function: Function, launched: Launched, params: &mut Params) -> Result<()> {
+        if self.records(|| Work::Launch { function, launched, params: Box::new(params.clone()) }) {
+            return Ok(());
+        }
         let mut error = [0u8; 2048];
         // SAFETY: the function is an entry of a loaded unit, which stays loaded; the parameters are those of its
         // signature, as on a GPU; the error buffer has the length that is given.
@@ -197,8 +216,9 @@ impl Engine for Emulator {
                 function.0 as *const c_void,
                 launched.grid().as_ptr(),
                 launched.threads,
+                launched.cluster,
                 launched.shared_bytes,
-                params.as_mut_ptr(),
+                params.addresses().as_mut_ptr(),
                 self.workers,
                 self.seed,
                 error.as_mut_ptr().cast(),
@@ -230,6 +250,21 @@ impl Engine for Emulator {
     }
 
     fn forget(&self, _: Mark) {}
+
+    fn begin_recording(&self) -> Result<()> {
+        self.begin();
+        Ok(())
+    }
+
+    fn launch_recording(&self, graph: &mut Option<Graph>) -> Result<()> {
+        self.run_recorded(graph)
+    }
+
+    fn discard_recording(&self) {
+        self.discard();
+    }
+
+    fn forget_graph(&self, _: Graph) {}
 }
 
 impl Block {

@@ -14,6 +14,7 @@ pub struct CudaEvent {
 impl CudaEvent {
     #[track_caller]
     pub(crate) fn new(device: &CudaDevice) -> Result<CudaEvent> {
+        let _turn = device.turns().take_to_read(device)?;
         Ok(CudaEvent { mark: device.engine().mark()?, device: device.clone() })
     }
 

@@ -45,7 +45,8 @@ impl Arena {
         state.stats.peak_bytes = state.stats.live_bytes;
     }
 
-    fn allocate(&self, engine: &dyn Engine, len_bytes: usize) -> Result<u64> {
+    /// `can_wait` says whether the device may be waited for, and then what is kept for reuse be given back.
+    fn allocate(&self, engine: &dyn Engine, len_bytes: usize, can_wait: bool) -> Result<u64> {
         let mut state = self.lock();
         let out_of_memory = |live_bytes| Error::new(ErrorKind::OutOfMemory { requested_bytes: len_bytes, live_bytes });
         let class = self.class(engine, len_bytes).ok_or_else(|| out_of_memory(state.stats.live_bytes))?;
@@ -56,6 +57,7 @@ impl Arena {
             }
             None => match engine.allocate(class)? {
                 Some(address) => address,
+                None if !can_wait => return Err(out_of_memory(state.stats.live_bytes)),
                 None => {
                     // What is kept for reuse may be what is missing.
                     engine.synchronize()?;
@@ -100,7 +102,10 @@ impl CudaMemory {
     pub(crate) fn allocate(device: &CudaDevice, len_bytes: usize) -> Result<CudaMemory> {
         let address = match len_bytes {
             0 => 0,
-            _ => device.arena().allocate(device.engine(), len_bytes)?,
+            _ => {
+                let _turn = device.turns().take();
+                device.arena().allocate(device.engine(), len_bytes, !device.turns().is_recording())?
+            }
         };
         Ok(CudaMemory { device: device.clone(), address, len_bytes })
     }
@@ -117,15 +122,20 @@ impl CudaMemory {
     #[track_caller]
     pub(crate) fn upload(&mut self, bytes: &[u8]) -> Result<()> {
         debug_assert_eq!(bytes.len(), self.len_bytes);
-        if bytes.is_empty() { Ok(()) } else { self.device.engine().upload(self.address, bytes) }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.device.turns().take();
+        self.device.engine().upload(self.address, bytes)
     }
 
-    /// Copies to the host, after all earlier work, and reports what went wrong in that.
+    /// Copies to the host what begins at byte `from`, after all earlier work, and reports what went wrong in that.
     #[track_caller]
-    pub(crate) fn download(&self, bytes: &mut [u8]) -> Result<()> {
-        debug_assert_eq!(bytes.len(), self.len_bytes);
+    pub(crate) fn download(&self, from: usize, bytes: &mut [u8]) -> Result<()> {
+        debug_assert!(from + bytes.len() <= self.len_bytes);
         if !bytes.is_empty() {
-            self.device.engine().download(self.address, bytes)?;
+            let _turn = self.device.turns().take_to_read(&self.device)?;
+            self.device.engine().download(self.address + from as u64, bytes)?;
         }
         self.device.check_faults()
     }

@@ -3,11 +3,11 @@
 //! ```text
 //! Launch -> Kernel::cuda (which stages, how many blocks)   one file per kernel here, beside its `.cu`
 //!        -> Stage        (entry, blocks, threads, params)  args.rs
-//!        -> CudaDevice   (units compiled, memory, faults)  device.rs, memory.rs
+//!        -> CudaDevice   (units compiled, memory, faults)  device.rs, entry_points.rs, memory.rs; whole steps: graph.rs
 //!        -> Engine       driver.rs + nvrtc.rs: the GPU     emulator.rs: the system's C++ compiler and threads
 //! ```
 //!
-//! A unit is one file compiled for one element type and set of definitions (source.rs); what the compiler gives is kept
+//! A unit is one file (source.rs) compiled for one element type and set of definitions (unit.rs); what the compiler gives is kept
 //! on disk (cache.rs). Nothing here knows an op, and a kernel's file names no engine.
 
 mod args;
@@ -17,11 +17,15 @@ mod device;
 mod driver;
 mod emulator;
 mod engine;
+mod entry_points;
 mod event;
+mod graph;
 mod memory;
 mod nvrtc;
+mod params;
 mod source;
 mod tensor_map;
+mod unit;
 
 pub(crate) mod adamw;
 pub(crate) mod add_into;
@@ -54,10 +58,11 @@ pub use compile_cached::compile_cached;
 pub use device::CudaDevice;
 pub use engine::Launched;
 pub use event::CudaEvent;
+pub use graph::CudaGraph;
 pub(crate) use memory::CudaMemory;
 pub use nvrtc::{Architecture, Compiled, compile};
-pub use source::Unit;
 pub use tensor_map::{Swizzle, TensorMap, Tiled};
+pub use unit::{Unit, Value};
 
 #[cfg(test)]
 mod tests;

@@ -19,27 +19,71 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// The newest that this version knows how to compile for.
-    const NEWEST: u32 = 121;
-
     /// The compiler's name: `sm_90a`. From 9.0 on, with the features of that one architecture.
     pub fn name(self) -> String {
         let features = if self.number >= 90 { "a" } else { "" };
         format!("sm_{}{features}", self.number)
     }
+}
 
-    /// The option that asks for machine code, or for intermediate code where the GPU is newer than the compiler.
+/// What the compiler is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Target {
+    /// Machine code of one architecture.
+    Machine(Architecture),
+    /// Intermediate code of one that the compiler knows, which the driver of a GPU that it does not know translates.
+    Intermediate(Architecture),
+}
+
+impl Target {
+    /// Machine code where the compiler knows the architecture, else the intermediate code of the newest before it.
+    #[track_caller]
+    fn new(architecture: Architecture) -> Result<Target> {
+        let known = known_architectures()?;
+        if known.contains(&architecture.number) {
+            return Ok(Target::Machine(architecture));
+        }
+        match known.iter().filter(|&&number| number < architecture.number).max() {
+            Some(&number) => Ok(Target::Intermediate(Architecture { number })),
+            None => {
+                let oldest = known.iter().min().copied().unwrap_or_default();
+                let message = format!(
+                    "this NVRTC compiles for GPUs of compute capability {}.{} and above; this one has {}.{}, which an \
+                     older NVRTC compiles for",
+                    oldest / 10,
+                    oldest % 10,
+                    architecture.number / 10,
+                    architecture.number % 10
+                );
+                Err(Error::new(ErrorKind::Device(message)))
+            }
+        }
+    }
+
+    /// The option that asks for it. Intermediate code is without the features of one architecture: others lack them.
     fn option(self) -> String {
-        match self.number {
-            ..=Self::NEWEST => format!("--gpu-architecture={}", self.name()),
-            _ => "--gpu-architecture=compute_90".into(),
+        match self {
+            Target::Machine(architecture) => format!("--gpu-architecture={}", architecture.name()),
+            Target::Intermediate(Architecture { number }) => format!("--gpu-architecture=compute_{number}"),
         }
     }
 }
 
+/// The architectures for which the compiler makes machine code.
+#[track_caller]
+fn known_architectures() -> Result<Vec<u32>> {
+    let mut count = 0;
+    // SAFETY: the library is there, and the number outlives the call.
+    unsafe { sys::nvrtcGetNumSupportedArchs(&mut count) }.result().map_err(nvrtc_error)?;
+    let mut numbers = vec![0; count.max(0) as usize];
+    // SAFETY: the compiler writes as many numbers as it said.
+    unsafe { sys::nvrtcGetSupportedArchs(numbers.as_mut_ptr()) }.result().map_err(nvrtc_error)?;
+    Ok(numbers.into_iter().map(|number| number as u32).collect())
+}
+
 /// What the compiler gave.
 pub struct Compiled {
-    /// Machine code (or intermediate code for an unknown newer GPU).
+    /// Machine code; for a GPU that the compiler does not know, intermediate code that ends with a NUL.
     pub code: Vec<u8>,
     /// What it said: warnings, registers and spills.
     pub log: String,
@@ -53,13 +97,14 @@ pub struct Compiled {
 pub fn compile(unit: &Unit, architecture: Architecture) -> Result<Compiled> {
     present()?;
     let text = unit.text();
-    let options = options(architecture);
+    let target = Target::new(architecture)?;
+    let options = options(target);
     let program = Program::new(unit, &text)?;
     // SAFETY: the program was made above and is destroyed when it goes out of scope.
     let result = unsafe { compile_program(program.0, &options) };
     let log = program.log();
     match result {
-        Ok(()) => Ok(Compiled { code: program.code(architecture)?, log }),
+        Ok(()) => Ok(Compiled { code: program.code(target)?, log }),
         Err(NvrtcError(sys::nvrtcResult::NVRTC_ERROR_COMPILATION)) => {
             Err(Error::new(ErrorKind::KernelCompile { kernel: unit.label(), log }))
         }
@@ -68,15 +113,22 @@ pub fn compile(unit: &Unit, architecture: Architecture) -> Result<Compiled> {
 }
 
 /// The options of every unit: no fast math, sources that debuggers and profilers find, registers and spills in the log.
-pub(crate) fn options(architecture: Architecture) -> Vec<String> {
+fn options(target: Target) -> Vec<String> {
     let fixed = ["--std=c++17", "--generate-line-info", "--ptxas-options=-v", "--ptxas-options=--warn-on-spills"];
-    fixed.map(String::from).into_iter().chain([architecture.option()]).collect()
+    fixed.map(String::from).into_iter().chain([target.option()]).collect()
 }
 
-/// The compiler's version, for keys of what it made.
+/// All that decides what the compiler makes of a text, for keys of it: its options and its version.
 #[track_caller]
-pub(crate) fn version() -> Result<String> {
+pub(crate) fn setting(architecture: Architecture) -> Result<Vec<String>> {
     present()?;
+    let mut setting = options(Target::new(architecture)?);
+    setting.push(version()?);
+    Ok(setting)
+}
+
+#[track_caller]
+fn version() -> Result<String> {
     let (mut major, mut minor) = (0, 0);
     // SAFETY: the library is there, and both numbers outlive the call.
     unsafe { sys::nvrtcVersion(&mut major, &mut minor) }.result().map_err(nvrtc_error)?;
@@ -157,8 +209,8 @@ impl Program {
         CStr::from_bytes_until_nul(&bytes).unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    fn code(&self, architecture: Architecture) -> Result<Vec<u8>> {
-        if architecture.number > Architecture::NEWEST {
+    fn code(&self, target: Target) -> Result<Vec<u8>> {
+        if let Target::Intermediate(_) = target {
             // SAFETY: the program is alive and was compiled.
             let ptx = unsafe { get_ptx(self.0) }.map_err(nvrtc_error)?;
             return Ok(ptx.into_iter().map(|c| c as u8).collect());

@@ -1,4 +1,4 @@
-//! The kernels' source text, and what of it makes one unit of compilation.
+//! The kernels' source text.
 //!
 //! The text is part of the program. Where `CHAINRULE_KERNELS` names a folder with the same files, they are read from
 //! there when a unit is compiled, so that a kernel can be changed without building anything again.
@@ -6,8 +6,6 @@
 use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
-
-use crate::DType;
 
 /// Every file under `cuda/`, by the name under which others include it.
 const FILES: &[(&str, &str)] = &[
@@ -71,7 +69,7 @@ const FILES: &[(&str, &str)] = &[
     ("wgmma.cuh", include_str!("../../cuda/wgmma.cuh")),
 ];
 
-/// Kernels of tests: some that must fail, and some of which each part is looked at.
+/// Kernels of tests: some that must fail, one that shows how it was launched, and some of which each part is looked at.
 #[cfg(test)]
 const TEST_FILES: &[(&str, &str)] = &[
     ("faulty.cu", include_str!("../../tests/cuda/faulty.cu")),
@@ -79,46 +77,10 @@ const TEST_FILES: &[(&str, &str)] = &[
     ("hopper_copies.cu", include_str!("../../tests/cuda/hopper_copies.cu")),
     ("hopper_pipeline.cu", include_str!("../../tests/cuda/hopper_pipeline.cu")),
     ("hopper_wrappers.cu", include_str!("../../tests/cuda/hopper_wrappers.cu")),
+    ("runtime.cu", include_str!("../../tests/cuda/runtime.cu")),
 ];
 #[cfg(not(test))]
 const TEST_FILES: &[(&str, &str)] = &[];
-
-/// One file of kernels with the definitions that it is compiled with.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Unit {
-    /// The file without its extension: `layer_norm`.
-    pub name: &'static str,
-    /// The element type.
-    pub elem: DType,
-    /// Further definitions: name and value.
-    pub defines: Vec<(&'static str, String)>,
-}
-
-impl Unit {
-    /// What the compiler is given: the definitions, and then the file.
-    pub fn text(&self) -> String {
-        let mut text = format!("#define ELEM_{} 1\n", self.elem.name().to_uppercase());
-        for (name, value) in &self.defines {
-            text += &format!("#define {name} {value}\n");
-        }
-        text + &format!("#include \"{}.cu\"\n", self.name)
-    }
-
-    /// Whether GPUs of this architecture (ten times the compute capability) can run it: tensor cores multiply halves
-    /// and tf32 into f32 from 8.0 on.
-    pub fn exists_for(&self, architecture: u32) -> bool {
-        architecture >= 80 || !self.name.contains("_tensor")
-    }
-
-    /// The unit in one line, for messages and tables: `matmul f32 TILE=128`.
-    pub fn label(&self) -> String {
-        let defines = self.defines.iter().map(|(name, value)| match value.lines().count() {
-            0 | 1 => format!(" {name}={value}"),
-            _ => format!(" {name}"),
-        });
-        format!("{} {}{}", self.name, self.elem, defines.collect::<String>())
-    }
-}
 
 /// A key of everything that decides what a compiler gives: `text` with all that it includes, and `with`, the compiler,
 /// its options and its target.
@@ -170,17 +132,22 @@ fn includes(text: &str) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Unit;
     use super::*;
+    use crate::DType;
 
     #[test]
     fn the_key_covers_text_definitions_and_compiler() {
-        let unit = Unit { name: "copy", elem: DType::F32, defines: vec![] };
+        let unit = Unit::new("copy", DType::F32);
         let of = |unit: &Unit, with: &str| key(&unit.text(), &[with]);
         let first = of(&unit, "g++ 12");
         assert_eq!(first, of(&unit.clone(), "g++ 12"));
         assert_ne!(first, of(&unit, "g++ 13"));
-        assert_ne!(first, of(&Unit { elem: DType::F64, ..unit.clone() }, "g++ 12"));
-        assert_ne!(first, of(&Unit { defines: vec![("N", "1".into())], ..unit }, "g++ 12"));
+        assert_ne!(first, of(&Unit::new("copy", DType::F64), "g++ 12"));
+        let defined = |name, value| of(&unit.clone().define(name, value), "g++ 12");
+        assert_ne!(first, defined("N", 1));
+        assert_ne!(defined("N", 1), defined("N", 2));
+        assert_ne!(defined("N", 1), defined("M", 1));
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl WgpuDevice {
         let mut faults = lock(&self.0.faults);
         let Some(record) = &mut faults.record else { return Ok(()) };
         let mut words = [0u32; FAULT_WORDS];
-        record.read(bytemuck::cast_slice_mut(&mut words))?;
+        record.read(0, bytemuck::cast_slice_mut(&mut words))?;
         let [raised, value, limit, at] = words;
         if raised == 0 {
             return Ok(());

@@ -28,19 +28,17 @@ const NAMES: [(&str, &str); 3] = [("a", "KIND_A"), ("b", "KIND_B"), ("c", "KIND_
 pub(crate) fn run<O: ElementwiseOp>(args: &mut WgpuArgs<'_>) -> Result<()> {
     let p: ElementwiseParams = args.params();
     let op = O::ALL[p.op as usize];
-    if args.elem.size_bytes() == 8 {
-        return Err(args.unsupported());
-    }
-    let is_float = args.elem.is_float();
+    let elem = computed(args)?;
+    let is_float = elem.is_float();
     if !is_float && op.int_block().is_none() {
-        return Err(Error::dtype(op.name(), format!("got {}, expected a floating-point dtype", args.elem)));
+        return Err(Error::dtype(op.name(), format!("got {elem}, expected a floating-point dtype")));
     }
     let y = args.output(0);
     let divides = op.row().typing == Typing::Quotient && !is_float;
     let words = y.len.div_ceil(4 / y.dtype.size_bytes());
     let mut stage = args.stage("elementwise").define("ARITY", O::ARITY as u32);
-    stage = stage.define("CONTIGUOUS", is_contiguous(&p).into()).text(compute(args.elem));
-    stage = with_op(stage, args.elem, op.expression());
+    stage = stage.define("CONTIGUOUS", is_contiguous(&p).into()).text(compute(elem));
+    stage = with_op(stage, elem, op.expression());
     stage = operands(args, stage, &p).words("y", y);
     stage = stage.library(if is_float { "reals" } else { "integers" });
     if divides {
@@ -49,7 +47,19 @@ pub(crate) fn run<O: ElementwiseOp>(args: &mut WgpuArgs<'_>) -> Result<()> {
     } else {
         stage = stage.text("fn check(divisor: Compute, i: u32) {}");
     }
-    stage.params(&params(&p, args.elem)?).groups_for(words).run()
+    stage.params(&params(&p, elem)?).groups_for(words).run()
+}
+
+/// The dtype to compute in. Small integers beside a number are promoted to i64, whose values i32 holds as well unless
+/// u32 takes part.
+#[track_caller]
+fn computed(args: &WgpuArgs<'_>) -> Result<DType> {
+    let takes = |dtype: DType| args.inputs.iter().any(|input| input.dtype == dtype);
+    match args.elem {
+        DType::I64 if !takes(DType::U32) => Ok(DType::I32),
+        elem if elem.size_bytes() == 8 => Err(args.unsupported()),
+        elem => Ok(elem),
+    }
 }
 
 fn divided_by_zero(_: i64, _: i64, _: i64) -> ErrorKind {

@@ -1,9 +1,9 @@
-//! The sum of squares over many tensors on wgpu: method in [`crate::l2_norm`].
+//! The sum of squares over many tensors on wgpu, and clipping by it: method in [`crate::l2_norm`].
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{WgpuArgs, size};
-use crate::l2_norm::lens;
+use crate::l2_norm::{ClipParams, EPS, lens, not_finite};
 use crate::{DType, Error, ErrorKind, Result};
 
 /// Elements of a chunk: the kernel's `CHUNK`.
@@ -15,6 +15,15 @@ const CHUNK: usize = 8192;
 struct Params {
     len: u32,
     first: u32,
+}
+
+/// The kernels' `ClipParams`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Clip {
+    len: u32,
+    max_norm: f32,
+    eps: f32,
 }
 
 #[track_caller]
@@ -42,4 +51,22 @@ pub(crate) fn squared(args: &mut WgpuArgs<'_>) -> Result<()> {
         .write("y", out)
         .params(&Params { len: first, first: 0 })
         .run()
+}
+
+#[track_caller]
+pub(crate) fn clip(args: &mut WgpuArgs<'_>) -> Result<()> {
+    args.floats_only()?;
+    let params: ClipParams = args.params();
+    for index in 0..args.n_outputs() {
+        let x = args.output(index);
+        let clip = Clip { len: size(x.len as u64)?, max_norm: params.max_norm as f32, eps: EPS as f32 };
+        args.stage("l2_norm_clip")
+            .read("squared", args.input(0))
+            .words("x", x)
+            .faults("clip_grad_norm", |norm, _, _| not_finite(f32::from_bits(norm as u32).into()))
+            .params(&clip)
+            .groups_for(x.len.div_ceil(4 / x.dtype.size_bytes()))
+            .run()?;
+    }
+    Ok(())
 }

@@ -191,21 +191,21 @@ impl WgpuMemory {
         self.device.check_trouble()
     }
 
-    /// Copies to the host, after all earlier work, and reports what went wrong in that.
+    /// Copies what stands from byte `from` on to the host, after all earlier work, and reports what went wrong in that.
     #[track_caller]
-    pub(crate) fn download(&self, bytes: &mut [u8]) -> Result<()> {
-        debug_assert_eq!(bytes.len(), self.len_bytes);
+    pub(crate) fn download(&self, from: usize, bytes: &mut [u8]) -> Result<()> {
+        debug_assert!(from + bytes.len() <= self.len_bytes);
         if !bytes.is_empty() {
-            self.read(bytes)?;
+            self.read(from, bytes)?;
         }
         self.device.check_faults()
     }
 
     /// As [`WgpuMemory::download`], without a look at what kernels have reported.
     #[track_caller]
-    pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<()> {
+    pub(crate) fn read(&self, from: usize, bytes: &mut [u8]) -> Result<()> {
         let buffer = self.buffer()?;
-        self.device.recorder().download(&self.device, &buffer, self.block.start, bytes)
+        self.device.recorder().download(&self.device, &buffer, self.block.start + from as u64, bytes)
     }
 
     #[track_caller]

@@ -147,14 +147,16 @@ impl Recorder {
         start: u64,
         bytes: &mut [u8],
     ) -> Result<()> {
-        let size = bytes.len().next_multiple_of(4) as u64;
+        // Copies go by words.
+        let skipped = (start % 4) as usize;
+        let size = (skipped + bytes.len()).next_multiple_of(4) as u64;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("read-back"), size, usage, mapped_at_creation: false };
         let staging = self.device.create_buffer(&descriptor);
         {
             let state = &mut *lock(&self.state);
             drop(state.pass.take());
-            state.encoder(&self.device).copy_buffer_to_buffer(buffer, start, &staging, 0, size);
+            state.encoder(&self.device).copy_buffer_to_buffer(buffer, start - skipped as u64, &staging, 0, size);
             self.submit_state(state);
         }
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -167,7 +169,7 @@ impl Recorder {
             Err(error) => return Err(missing(format!("reading back: {error}"))),
         }
         let mapped = staging.get_mapped_range(..).map_err(|error| missing(format!("reading back: {error}")))?;
-        bytes.copy_from_slice(&mapped[..bytes.len()]);
+        bytes.copy_from_slice(&mapped[skipped..skipped + bytes.len()]);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Kernels on CUDA against the same kernels on the host. Without a GPU they run on the emulator.
 
 mod attention;
+mod cache;
 mod indexing;
 mod labels;
 mod lstm_cell;

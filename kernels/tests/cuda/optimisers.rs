@@ -2,7 +2,7 @@
 //! as on the host, so results agree to a few units, which a compiler that fuses multiplications and additions needs.
 
 use chainrule_kernels::adamw::{AdamWParams, AdamWTensor, adamw_step};
-use chainrule_kernels::l2_norm::{Span, l2_norm_squared};
+use chainrule_kernels::l2_norm::{Span, l2_norm_clip, l2_norm_squared};
 use chainrule_kernels::sgd::{SgdParams, SgdTensor, sgd_step};
 use chainrule_kernels::{Buffer, DType, Device};
 
@@ -107,4 +107,36 @@ fn l2_norm() {
     let huge = buffer(&device(), DType::F32, &[3e38; 100]);
     l2_norm_squared(&[Span { buffer: &huge, offset: 0, len: 100 }], &mut out).unwrap();
     assert!(values(&out)[0].is_finite());
+}
+
+#[test]
+fn l2_norm_clipped() {
+    for (dtype, max_norm) in DTYPES.into_iter().flat_map(|dtype| [(dtype, 1.0), (dtype, 1e6)]) {
+        for wide in [DType::F64, DType::F32] {
+            // One product, rounded once, as on the host; the factor comes from sums in two orders.
+            compare(4.0, &format!("l2_norm_clip {dtype} {max_norm} {wide}"), |device| {
+                let mut tensors = noises(device, dtype, 0, 1);
+                let mut squared = empty(device, wide, 1);
+                let spans: Vec<Span<'_>> =
+                    tensors.iter().map(|buffer| Span { buffer, offset: 0, len: buffer.len() }).collect();
+                l2_norm_squared(&spans, &mut squared).unwrap();
+                l2_norm_clip(&squared, tensors.iter_mut().collect(), max_norm).unwrap();
+                tensors
+            });
+        }
+    }
+}
+
+#[test]
+fn tensors_with_a_norm_that_is_not_finite_stay_as_they_are() {
+    for device in super::devices() {
+        for norm in [f64::INFINITY, f64::NAN] {
+            let (squared, mut x) = (buffer(&device, DType::F64, &[norm]), buffer(&device, DType::F32, &[1.0, 2.0]));
+            let clipped = l2_norm_clip(&squared, vec![&mut x], 1.0);
+            // A GPU reports with the next look.
+            let error = clipped.and_then(|()| device.synchronize()).unwrap_err().to_string();
+            assert!(error.starts_with("clip_grad_norm: the norm of the gradients is "), "{error}");
+            assert_eq!(values(&x), [1.0, 2.0]);
+        }
+    }
 }

@@ -1,32 +1,47 @@
 //! Limits on gradients.
 
 use chainrule_autograd::Gradients;
-use chainrule_tensor::updates::global_norm;
-use chainrule_tensor::{Error, ErrorKind, Result, Tensor};
+use chainrule_tensor::updates::clip_norm;
+use chainrule_tensor::{Result, Tensor};
 
-/// Scales all gradients so that their joint Euclidean norm is at most `max_norm`, and gives the norm before.
+/// Scales all gradients so that their joint Euclidean norm is at most `max_norm`, and gives the norm before: a 0-d f64
+/// tensor where the gradients are. The host does not wait for it.
+///
+/// ```text
+/// g = g max_norm / (norm + 1e-6)      where that factor is below 1
+/// ```
 ///
 /// # Errors
-/// A norm that is infinite or NaN: the gradients are then unchanged, so that they can be looked at.
+/// A norm that is infinite or NaN: the gradients are then unchanged, so that they can be looked at. A GPU reports it with
+/// the next read, as all that only a kernel sees; a step of the optimiser until then has used the gradients as they were.
+///
+/// ```
+/// use chainrule_autograd::{Param, Tape};
+/// use chainrule_nn::clip_grad_norm;
+/// use chainrule_tensor::{Device, Tensor};
+/// let mut w = Param::new(Tensor::new([1.0f64, 1.0], &Device::Cpu)?);
+/// w.attach(&Tape::new());
+/// let scales = Tensor::new([3.0f64, 4.0], &Device::Cpu)?;
+/// let mut grads = w.mul(&scales)?.sum(.., false)?.backward()?;
+/// assert_eq!(clip_grad_norm(&mut grads, 10.0)?.item::<f64>()?, 5.0);
+/// assert_eq!(grads.param(w.id()).unwrap().to_vec::<f64>()?, [3.0, 4.0]);
+/// # Ok::<(), chainrule_tensor::Error>(())
+/// ```
 ///
 /// Source: `torch.nn.utils.clip_grad_norm_`.
 ///
 /// # Differences
-/// PyTorch lets a norm that is not finite through unless told otherwise.
+/// PyTorch lets a norm that is not finite through unless told otherwise, and then waits for it.
 #[track_caller]
-pub fn clip_grad_norm(grads: &mut Gradients, max_norm: f64) -> Result<f64> {
+pub fn clip_grad_norm(grads: &mut Gradients, max_norm: f64) -> Result<Tensor> {
     let ids = grads.ids();
-    let tensors: Vec<&Tensor> = ids.iter().filter_map(|&id| grads.param(id)).collect();
-    let norm = global_norm(&tensors)?;
-    if !norm.is_finite() {
-        let message = format!("the norm of the gradients is {norm}: grads.audit(&model) names the parameters");
-        return Err(Error::new(ErrorKind::Model(message)).in_op("clip_grad_norm"));
+    // Taken out, because only their one owner writes them in place.
+    let mut tensors: Vec<Tensor> = ids.iter().filter_map(|&id| grads.remove(id)).collect();
+    let norm = clip_norm(&mut tensors, max_norm);
+    for (id, tensor) in ids.into_iter().zip(tensors) {
+        grads.insert(id, tensor);
     }
-    let scale = max_norm / (norm + 1e-6);
-    if scale < 1.0 {
-        grads.scale(scale)?;
-    }
-    Ok(norm)
+    norm.map_err(|error| error.in_op("clip_grad_norm"))
 }
 
 /// Limits every element of every gradient to `-limit..=limit`.

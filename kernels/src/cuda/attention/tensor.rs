@@ -54,7 +54,7 @@ fn forward_tiles(request: &Request) -> Tiles {
     let [head_cols, value_cols] = cols(request);
     let (queries, keys) = match head_cols.max(value_cols) {
         ..=64 => (128, 64),
-        ..=128 => (64, 64),
+        65..=128 => (64, 64),
         _ => (64, 32),
     };
     Tiles { queries, keys, stages: 1 }

@@ -12,10 +12,10 @@ fn run(entry: &'static str, seed: u64) -> Option<Result<Vec<f32>>> {
     let device = CudaDevice::with_engine(Box::new(super::present("cuda-emu", Emulator::with_seed(seed))?));
     let mut y = CudaMemory::allocate(&device, 256).unwrap();
     y.upload(&[0; 256]).unwrap();
-    let unit = Unit { name: "faulty", elem: DType::F32, defines: vec![] };
+    let unit = Unit::new("faulty", DType::F32);
     let launched = Stage::new(&device, unit, entry).blocks(2).threads(64).param(y.address()).run();
     let mut bytes = [0; 256];
-    y.download(&mut bytes).unwrap();
+    y.download(0, &mut bytes).unwrap();
     let values = bytes.as_chunks().0.iter().map(|&bytes| f32::from_ne_bytes(bytes));
     Some(launched.map(|()| values.collect()))
 }

@@ -6,8 +6,7 @@ use super::{download, own_device, upload};
 use crate::{DType, bf16, f16};
 
 fn unit(elem: DType, defines: &[(&'static str, u32)]) -> Unit {
-    let defines = defines.iter().map(|&(name, value)| (name, value.to_string())).collect();
-    Unit { name: "fragments", elem, defines }
+    defines.iter().fold(Unit::new("fragments", elem), |unit, &(name, value)| unit.define(name, value))
 }
 
 /// The bits of an integer as an element.
@@ -280,7 +279,13 @@ fn warpgroup_products(elem: DType, cols: usize, a_is_mn_major: Option<bool>, b_i
         let (a, a_at) = a_place.map_or((a_registers.clone(), none), |place| place.image(elem, 64, a_number));
         let (b, b_at) = b_place.image(elem, cols, b_number);
         let (a, b, d) = (upload(&device, &a), upload(&device, &b), upload(&device, &start));
-        let launched = Launched { blocks: 1, threads: 128, shared_bytes: (a_at.bytes + b_at.bytes) as usize };
+        let launched = Launched {
+            blocks: 1,
+            threads: 128,
+            shared_bytes: (a_at.bytes + b_at.bytes) as usize,
+            cluster: 1,
+            overlaps_previous: false,
+        };
         let stage = Stage::new(&device, unit(elem, &defines), "warpgroup_product");
         let stage = stage.threads(launched.threads).shared_bytes(launched.shared_bytes);
         stage.param(a.address()).param(b.address()).param(d.address()).param(a_at).param(b_at).run().unwrap();

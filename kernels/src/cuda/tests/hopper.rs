@@ -34,11 +34,8 @@ fn matrix(device: &CudaDevice, address: u64, dtype: DType, shape: [usize; 2], ti
 
 impl Product {
     fn unit(&self) -> Unit {
-        let major = u32::from(self.b_is_mn_major).to_string();
-        let numbers = [("THREADS", "256"), ("MIN_BLOCKS", "1"), ("MISTAKE", self.mistake)];
-        let mut defines: Vec<_> = numbers.map(|(name, value)| (name, value.to_string())).into();
-        defines.push(("B_IS_MN_MAJOR", major));
-        Unit { name: "hopper_pipeline", elem: self.elem, defines }
+        let unit = Unit::new("hopper_pipeline", self.elem).define("THREADS", 256u32).define("MIN_BLOCKS", 1u32);
+        unit.define("MISTAKE", self.mistake).define("B_IS_MN_MAJOR", u32::from(self.b_is_mn_major))
     }
 
     /// c, and how far it is from the host's product at most, in units of what rounding may do.
@@ -214,7 +211,7 @@ fn copy_box(shape: &[usize], tile: &[usize], from: &[i64], to: &[i64], swizzle: 
     };
     let (rank, bytes) = (shape.len() as u32, bytes as u32);
     let copied = Places { from: innermost_first(from), to: innermost_first(to), rank, bytes };
-    let stage = Stage::new(&device, Unit { name: "hopper_copies", elem: DType::F32, defines: vec![] }, "copy_box");
+    let stage = Stage::new(&device, Unit::new("hopper_copies", DType::F32), "copy_box");
     let stage = stage.threads(64).shared_bytes(bytes as usize).param(map(x_memory.address()));
     stage.param(map(y_memory.address())).param(raw.address()).param(copied).run().unwrap();
     let raw: Vec<f32> = download(&raw, bytes as usize / 4);
@@ -250,7 +247,7 @@ fn pieces_are_copied_through_shared_memory() {
     let Some(device) = own_device() else { return };
     let x: Vec<u32> = (0..640).map(|i| i * 7 + 1).collect();
     let (x_memory, y_memory) = (upload(&device, &x), upload(&device, &[0u32; 640]));
-    let unit = Unit { name: "hopper_copies", elem: DType::F32, defines: vec![] };
+    let unit = Unit::new("hopper_copies", DType::F32);
     let stage = Stage::new(&device, unit, "copy_pieces").blocks(10).threads(32);
     stage.param(x_memory.address()).param(y_memory.address()).run().unwrap();
     assert_eq!(download::<u32>(&y_memory, 640), x);
@@ -260,7 +257,7 @@ fn pieces_are_copied_through_shared_memory() {
 fn threads_meet_at_named_barriers_and_in_the_cluster() {
     let Some(device) = own_device() else { return };
     let y = upload(&device, &[0u32; 128]);
-    let unit = Unit { name: "hopper_copies", elem: DType::F32, defines: vec![] };
+    let unit = Unit::new("hopper_copies", DType::F32);
     Stage::new(&device, unit, "meetings").threads(128).param(y.address()).run().unwrap();
     assert_eq!(download::<u32>(&y, 128), [41; 128]);
 }
@@ -288,14 +285,14 @@ fn wrappers_compile_for_hopper_without_a_warning() {
     }
     let mut units = Vec::new();
     for elem in [DType::BF16, DType::F16] {
-        for cols in [64, 128, 192, 256] {
-            let defines = [("THREADS", 256), ("MIN_BLOCKS", 1), ("COLS", cols)].map(|(name, n)| (name, n.to_string()));
-            units.push(Unit { name: "hopper_wrappers", elem, defines: defines.into() });
+        for cols in [64u32, 128, 192, 256] {
+            let unit = Unit::new("hopper_wrappers", elem).define("THREADS", 256u32).define("MIN_BLOCKS", 1u32);
+            units.push(unit.define("COLS", cols));
         }
         units.push((Product { elem, ..PLAIN }).unit());
         units.push((Product { elem, b_is_mn_major: true, ..PLAIN }).unit());
     }
-    units.push(Unit { name: "hopper_copies", elem: DType::F32, defines: vec![] });
+    units.push(Unit::new("hopper_copies", DType::F32));
     for unit in units {
         let compiled = compile(&unit, Architecture { number: 90 }).unwrap();
         // Notes like C7508 and C7510 say that setmaxnreg is ignored or that products wait for each other.
@@ -309,7 +306,7 @@ fn wrappers_compile_for_hopper_without_a_warning() {
         );
     }
     // Without any of it, the headers compile for what has not got it.
-    let unit = Unit { name: "fragments", elem: DType::F16, defines: vec![] };
+    let unit = Unit::new("fragments", DType::F16);
     for number in [80, 100] {
         assert!(compile(&unit, Architecture { number }).is_ok());
     }

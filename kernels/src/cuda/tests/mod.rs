@@ -2,7 +2,9 @@
 
 mod faulty;
 mod fragments;
+mod graph;
 mod hopper;
+mod launch;
 
 use super::nvrtc;
 use super::*;
@@ -42,7 +44,7 @@ fn upload<P: bytemuck::Pod>(device: &CudaDevice, values: &[P]) -> CudaMemory {
 
 fn download<P: bytemuck::Pod>(memory: &CudaMemory, n: usize) -> Vec<P> {
     let mut values = vec![P::zeroed(); n];
-    memory.download(bytemuck::cast_slice_mut(&mut values)).unwrap();
+    memory.download(0, bytemuck::cast_slice_mut(&mut values)).unwrap();
     values
 }
 
@@ -76,6 +78,19 @@ fn copies_and_casts_on_the_emulator() {
 }
 
 #[test]
+fn a_part_of_a_buffer_is_read() {
+    for device in [Device::Cpu, emulated()] {
+        let x = Buffer::from_slice(&device, &[1.0f64, 2.0, 3.0, 4.0]).unwrap();
+        assert_eq!(x.read::<f64>(1, 2).unwrap(), [2.0, 3.0]);
+        assert_eq!(x.read::<f64>(4, 0).unwrap(), []);
+        for (from, len) in [(3, 2), (5, 0), (usize::MAX, 2)] {
+            let error = x.read::<f64>(from, len).unwrap_err().to_string();
+            assert!(error.contains("of a buffer of 4"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn conversions_of_halves_are_those_of_the_host() {
     let device = emulated();
     // Every f16 to f32 and back, and floats around the boundaries of rounding.
@@ -104,13 +119,33 @@ fn conversions_of_halves_are_those_of_the_host() {
 
 #[test]
 fn grids_fold_beyond_the_limit() {
-    let grid = |blocks| Launched { blocks, threads: 1, shared_bytes: 0 }.grid();
+    let clustered =
+        |blocks, cluster| Launched { blocks, threads: 1, shared_bytes: 0, cluster, overlaps_previous: false }.grid();
+    let grid = |blocks| clustered(blocks, 1);
     assert_eq!(grid(1), [1, 1]);
     assert_eq!(grid(i32::MAX as usize), [i32::MAX as u32, 1]);
     for blocks in [i32::MAX as usize + 1, 1 << 33, (1 << 40) + 12345] {
         let [x, y] = grid(blocks).map(|n| n as usize);
         assert!(x <= i32::MAX as usize && y <= 65535 && x * y >= blocks && x * y - blocks < y, "{blocks}: {x} {y}");
     }
+    assert_eq!(clustered(10, 4), [12, 1]);
+    assert_eq!(clustered(12, 4), [12, 1]);
+    for blocks in [i32::MAX as usize - 1, i32::MAX as usize + 1, 1 << 33] {
+        let [x, y] = clustered(blocks, 6).map(|n| n as usize);
+        assert!(x <= i32::MAX as usize && x.is_multiple_of(6) && x * y >= blocks, "{blocks}: {x} {y}");
+    }
+}
+
+#[test]
+fn blocks_of_a_cluster_have_ranks() {
+    let Device::Cuda(device) = emulated() else { return };
+    let y = CudaMemory::allocate(&device, 12 * size_of::<u32>()).unwrap();
+    let stage = Stage::new(&device, Unit::new("runtime", DType::F32), "ranks_of_clusters");
+    // The emulator starts a launch after the one before it, whatever is asked for.
+    stage.blocks(10).threads(32).cluster(4).overlaps_previous().param(y.address()).run().unwrap();
+    let mut ranks = [0u32; 12];
+    y.download(0, bytemuck::cast_slice_mut(&mut ranks)).unwrap();
+    assert_eq!(ranks, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
 }
 
 #[test]
@@ -119,13 +154,34 @@ fn units_compile_with_nvrtc() {
         return;
     }
     for elem in DType::ALL {
-        let unit = Unit { name: "copy", elem, defines: vec![] };
+        let unit = Unit::new("copy", elem);
         for number in [75, 80, 89, 90, 100] {
             let compiled = compile(&unit, Architecture { number }).unwrap();
             assert!(compiled.code.starts_with(b"\x7fELF"), "{}", compiled.log);
             assert!(!compiled.log.contains("warning"), "{}", compiled.log);
         }
     }
+}
+
+#[test]
+fn a_gpu_that_nvrtc_does_not_know_gets_intermediate_code() {
+    if present("nvrtc", nvrtc::present()).is_none() {
+        return;
+    }
+    let unit = Unit::new("copy", DType::F32);
+    let newer = compile(&unit, Architecture { number: 990 }).unwrap();
+    let (&last, text) = newer.code.split_last().unwrap();
+    let text = std::str::from_utf8(text).unwrap();
+    assert_eq!(last, 0, "the driver reads intermediate code up to a NUL");
+    let target = text.lines().find_map(|line| line.strip_prefix(".target sm_")).unwrap();
+    let number: u32 = target.split(',').next().unwrap().trim().parse().unwrap();
+    // Without a letter, which would tie it to that one architecture; and machine code exists for it.
+    assert!(number >= 120, "{target}");
+    assert!(compile(&unit, Architecture { number }).unwrap().code.starts_with(b"\x7fELF"));
+    assert!(text.contains(".visible .entry copy"), "{text}");
+
+    let error = compile(&unit, Architecture { number: 35 }).map(drop).unwrap_err().to_string();
+    assert!(error.contains("7.5 and above; this one has 3.5"), "{error}");
 }
 
 #[test]
