@@ -9,6 +9,11 @@
 #include "attention.cuh"
 #include "tensor_core.cuh"
 
+// How the steps of a product of rows are unrolled: entirely, unless registers are short.
+#ifndef PRODUCT_STEPS
+#define PRODUCT_STEPS UNROLL
+#endif
+
 const f32 LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 // Eight elements more than a row has: the eight rows that a load of a fragment reads lie on different banks.
 const int HEAD_ROW = HEAD_COLS + 8, VALUE_ROW = VALUE_COLS + 8;
@@ -44,7 +49,7 @@ DEVICE void multiply_rows(Fragment (&products)[TILES][ACROSS], const Elem* left,
     const Elem* own_left = left + lane % 16 * ROW + lane / 16 * 8;
     const Elem* own_right = right + (lane / 16 * 8 + lane % 8) * ROW + lane / 8 % 2 * 8;
     clear(products);
-UNROLL for (int c = 0; c < WIDTH; c += 16) {
+PRODUCT_STEPS for (int c = 0; c < WIDTH; c += 16) {
         u32 x[TILES][4];
     UNROLL for (int m = 0; m < TILES; m++) ldmatrix_x4(x[m], own_left + 16 * m * ROW + c);
     UNROLL for (int n = 0; n < ACROSS; n += 2) {

@@ -10,6 +10,7 @@
 // Definitions: OF_KEYS is 1 for dk and dv, 0 for dq. WITH_HEAD says that dk or dq is wanted, WITH_VALUE that dv is: where
 // heads are wide, registers hold one of dk and dv. STAGES is 2, or 1 where shared memory has room for one tile alone that
 // streams by.
+#define PRODUCT_STEPS UNROLL_BY(1)
 #include "attention_tensor.cuh"
 
 #if OF_KEYS
@@ -34,6 +35,7 @@ struct Pairs {
     Elem *own, *others;
     const f32* saved;
     u8* kept;
+    const f32* factors;  // the scale, and that of weights that dropout keeps
     u32* odd;  // which rows that stream by are not finite: words of the head dim's, then of the values'
     i64 query, key;
 };
@@ -73,7 +75,7 @@ DEVICE bool is_kept(const Pairs& at, int query, int key) {
 // Products of queries and keys become weights exp(scale q k^T + bias - lse); a hidden pair has none, whatever the lse of
 // its query is. Most tiles are `plain`: they hide nothing and have no bias.
 DEVICE void weights_of(Scored& s, const AttentionParams& p, const Scores& scores, const Pairs& at, bool plain) {
-    const f32 scale = (f32)p.scale;
+    const f32 scale = at.factors[0];
 UNROLL for (int m = 0; m < TILES; m++)
 UNROLL for (int n = 0; n < OTHERS / 8; n++)
     UNROLL for (int e = 0; e < 4; e++) s[m][n][e] *= scale;
@@ -96,7 +98,7 @@ UNROLL for (int n = 0; n < OTHERS / 8; n++)
 // ds = p * (z dp - delta), in place of dp. A hidden key may be anything, also NaN; it has no gradient.
 DEVICE void gradients_of_scores(Scored& dp, const Scored& weights, const AttentionParams& p, const Pairs& at) {
     const bool has_dropout = p.dropout > 0;
-    const f32 factor = kept_factor(p);
+    const f32 factor = at.factors[1];
 UNROLL for (int m = 0; m < TILES; m++)
 UNROLL for (int n = 0; n < OTHERS / 8; n++)
     UNROLL for (int e = 0; e < 4; e++) {
@@ -142,18 +144,18 @@ DEVICE void add_pairs(Gradients& sums, const AttentionParams& p, const Scores& s
         add_weighted<VALUE_COLS>(sums.value, s, other_values);
     }
     // 4. ds itself is the gradient of the bias; dk += ds^T q or dq += ds k, whose factor comes at the end
+    if (WITH_HEAD) {
+        if (masked) add_odd_rows(sums.head, ds, at.odd, head_rows, p.head_dim);
+        add_weighted<HEAD_COLS>(sums.head, ds, at.others);
+    }
     if (dbias != nullptr) {
     UNROLL for (int m = 0; m < TILES; m++)
     UNROLL for (int n = 0; n < OTHERS / 8; n++)
         UNROLL for (int e = 0; e < 4; e++) {
                 const int query = query_of(m, n, e), key = key_of(m, n, e);
                 if (at.query + query < (i64)p.q_len && key < keys)
-                    store(dbias + query * (i64)p.k_len + key, ds[m][n][e]);
+                    store(dbias + scores.first_weight + (at.query + query) * (i64)p.k_len + at.key + key, ds[m][n][e]);
             }
-    }
-    if (WITH_HEAD) {
-        if (masked) add_odd_rows(sums.head, ds, at.odd, head_rows, p.head_dim);
-        add_weighted<HEAD_COLS>(sums.head, ds, at.others);
     }
 }
 
@@ -183,6 +185,7 @@ KERNEL(attention_tensor_backward_keys, const Elem* q, const Elem* k, const Elem*
     SHARED(f32, saved, [STAGES][2 * QUERIES]);
     SHARED(u8, kept, [QUERIES * KEYS / 4]);
     SHARED(u32, odd, [2 * ODD_WORDS]);
+    SHARED(f32, factors, [2]);
 
     const u64 blocks = (p.k_len + KEYS - 1) / KEYS, group = p.heads / p.kv_heads;
     const u64 block = block_index() % blocks, kv_head = block_index() / blocks % p.kv_heads;
@@ -194,6 +197,8 @@ KERNEL(attention_tensor_backward_keys, const Elem* q, const Elem* k, const Elem*
     // The first query that sees a key of this block by causality.
     const i64 start = p.causal ? max((i64)0, key - p.causal_offset) : 0;
 
+    // Not in registers, which are needed for sums.
+    if (threadIdx.x == 0) factors[0] = (f32)p.scale, factors[1] = kept_factor(p);
     Gradients sums;
     clear(sums.head);
     clear(sums.value);
@@ -218,7 +223,7 @@ KERNEL(attention_tensor_backward_keys, const Elem* q, const Elem* k, const Elem*
             fetch_queries(next, saved[next_stage], p, q, d_o, lse, delta, batch, next_head, next_query);
             cp_async_commit();
         }
-        const Pairs at = {own, own + OWN_SIZE + stage * OTHERS_SIZE, saved[stage], kept, odd, query, key};
+        const Pairs at = {own, own + OWN_SIZE + stage * OTHERS_SIZE, saved[stage], kept, factors, odd, query, key};
         begin(at, p, scores);
         add_pairs(sums, p, scores, at, matrix(q, p.q_strides, batch, head).from(query),
                   matrix(d_o, p.do_strides, batch, head).from(query), nullptr);
@@ -249,6 +254,7 @@ KERNEL(attention_tensor_backward_queries, const Elem* q, const Elem* k, const El
     SHARED(f32, saved, [2 * QUERIES]);
     SHARED(u8, kept, [QUERIES * KEYS / 4]);
     SHARED(u32, odd, [2 * ODD_WORDS]);
+    SHARED(f32, factors, [2]);
 
     // Blocks of the last queries see the most keys by causality, so they go first.
     const u64 blocks = (p.q_len + QUERIES - 1) / QUERIES;
@@ -258,8 +264,8 @@ KERNEL(attention_tensor_backward_queries, const Elem* q, const Elem* k, const El
     const i64 query = (i64)(block * QUERIES), queries = min((i64)QUERIES, (i64)p.q_len - query);
     const Scores scores = scores_of(p, bias, mask, key_lengths, batch, head);
     const Matrix k_all = matrix(k, p.k_strides, batch, kv_head), v_all = matrix(v, p.v_strides, batch, kv_head);
-    if (dbias != nullptr) dbias += ((batch * p.heads + head) * p.q_len + (u64)query) * p.k_len;
-
+    // Not in registers, which are needed for sums.
+    if (threadIdx.x == 0) factors[0] = (f32)p.scale, factors[1] = kept_factor(p);
     Gradients sums;
     clear(sums.head);
     const i64 end = seen(p, query + queries - 1, scores.k_len);
@@ -279,9 +285,9 @@ KERNEL(attention_tensor_backward_queries, const Elem* q, const Elem* k, const El
             fetch_keys(next, p, k_all, v_all, key + KEYS, end);
             cp_async_commit();
         }
-        const Pairs at = {own, own + OWN_SIZE + tile % STAGES * OTHERS_SIZE, saved, kept, odd, query, key};
+        const Pairs at = {own, own + OWN_SIZE + tile % STAGES * OTHERS_SIZE, saved, kept, factors, odd, query, key};
         begin(at, p, scores);
-        add_pairs(sums, p, scores, at, k_all.from(key), v_all.from(key), dbias != nullptr ? dbias + key : nullptr);
+        add_pairs(sums, p, scores, at, k_all.from(key), v_all.from(key), dbias);
         if (STAGES == 1) {
             __syncthreads();
             if (tile + 1 < tiles) {
@@ -294,7 +300,7 @@ KERNEL(attention_tensor_backward_queries, const Elem* q, const Elem* k, const El
         // Keys of tiles that no query of this block sees have no gradient.
         const i64 written = min((i64)tiles * KEYS, scores.k_len), k_len = (i64)p.k_len;
         for (i64 row = threadIdx.x / WARP; row < queries; row += THREADS / WARP)
-            for (i64 at = written + threadIdx.x % WARP; at < k_len; at += WARP) store(dbias + row * k_len + at, 0);
+            for (i64 at = written + threadIdx.x % WARP; at < k_len; at += WARP) store(dbias + scores.first_weight + (query + row) * k_len + at, 0);
     }
     store_rows(dq + (i64)batch * p.dq_strides[0] + (i64)head * p.dq_strides[1], p.dq_strides[2], sums.head, query,
                p.q_len, (f32)p.scale, p.head_dim);

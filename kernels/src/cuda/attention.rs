@@ -5,6 +5,8 @@
 
 mod simt;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

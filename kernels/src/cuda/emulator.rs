@@ -61,6 +61,7 @@ pub(crate) struct Emulator {
     seed: u64,
     blocks: Mutex<HashMap<u64, Block>>,
     workers: u32,
+    max_shared_bytes: usize,
     opened: Instant,
     recording: Mutex<Option<Recording>>,
 }
@@ -106,9 +107,16 @@ impl Emulator {
             seed,
             blocks: Mutex::default(),
             workers,
+            max_shared_bytes: 227 << 10,
             opened: Instant::now(),
             recording: Mutex::default(),
         })
+    }
+
+    /// With as much shared memory for a block as another GPU has.
+    #[cfg(test)]
+    pub(crate) fn with_shared_bytes(max_shared_bytes: usize) -> Result<Emulator> {
+        Ok(Emulator { max_shared_bytes, ..Emulator::new()? })
     }
 
     fn blocks(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Block>> {
@@ -130,7 +138,7 @@ impl Engine for Emulator {
     }
 
     fn max_shared_bytes(&self) -> usize {
-        227 << 10
+        self.max_shared_bytes
     }
 
     fn architecture(&self) -> Architecture {
