@@ -244,7 +244,9 @@ fn tf32_is_for_tapes_that_allow_it_and_reaches_the_gradients() {
             // Sums of some fifty products, three products deep: f32 keeps about six digits, tf32 three.
             assert!(distance(full) < 1e-5, "{device}: {}", distance(full));
             let off = distance(reduced);
-            assert!(off > 1e-5 && off < 1e-2, "{device}: {off}");
+            // It is a permission: who has no such products stays with all digits.
+            let makes_use = device.to_string().starts_with("cuda");
+            assert!((off > 1e-5) == makes_use && off < 1e-2, "{device}: {off}");
         }
     }
 }

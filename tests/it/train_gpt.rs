@@ -270,7 +270,8 @@ fn a_step_as_a_graph_gives_the_same_bytes() {
         command.arg("--text").arg(folder.join("text.txt")).arg("--out").arg(folder.join(out));
         command
     };
-    for device in crate::devices::devices().iter().map(ToString::to_string) {
+    let devices = crate::devices::devices();
+    for device in devices.iter().map(ToString::to_string).filter(|device| device.starts_with("cuda")) {
         succeed(run(&device, "plain", &[]));
         succeed(run(&device, "graph", &["--graph"]));
         let losses = |out: &str| without_speed(&metrics(folder, out)).join("\n");
