@@ -209,6 +209,25 @@ fn halves_of_whole_tiles() {
 }
 
 #[test]
+fn halves_of_any_multiple_of_eight_and_uneven_lengths() {
+    // On tensor cores weights and the gradients of scores are rounded to the element type before they are multiplied, as
+    // in FlashAttention-2, on the host they are not: half a unit of each term, of sums of a hundred terms below 1.
+    let heads = [40, 72, 48, 80, 112, 160, 192, 256];
+    let lengths = [[65, 100], [31, 33], [100, 31], [1, 65], [33, 1]];
+    for (i, d) in heads.into_iter().enumerate() {
+        let [tq, tk] = lengths[i % lengths.len()];
+        let case = Case::new([1, 2, 1 + i % 2, tq, tk, d, heads[(i + 3) % 8]]);
+        match i % 4 {
+            0 => case.clone().causal(tk as i64 - tq as i64).check::<bf16>(1.6e-2),
+            1 => case.clone().bias([0, 1, 1, 1]).check::<bf16>(1.6e-2),
+            2 => case.clone().mask([1, 0, 1, 1]).check::<bf16>(1.6e-2),
+            _ => case.clone().key_lengths(&[tk as i64 / 2]).check::<bf16>(1.6e-2),
+        }
+        case.dropout(0.3).causal(3).check::<f16>(3e-3);
+    }
+}
+
+#[test]
 fn biases_masks_and_key_lengths_broadcast() {
     let case = Case::new([2, 2, 2, 33, 70, 16, 16]);
     for keep in [[1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 1, 0], [1, 0, 1, 1]] {

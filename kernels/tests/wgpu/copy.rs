@@ -84,3 +84,13 @@ fn a_block_is_written_without_touching_its_neighbours_in_the_same_word() {
         assert!(same(&got, &want), "{dtype}: {got:?}, expected {want:?}");
     }
 }
+
+#[test]
+fn launches_beyond_the_groups_of_one_dim_are_folded() {
+    // A workgroup fills 256 words, and 65535 of them are what a dim has at least.
+    let len = 65535 * 256 + 257;
+    let mut y = Buffer::allocate(&device(), DType::F32, len).unwrap();
+    fill(&mut y, 2.5).unwrap();
+    let y: Vec<f32> = y.to_vec().unwrap();
+    assert!(y.len() == len && y.iter().all(|&y| y == 2.5));
+}
