@@ -119,7 +119,7 @@ impl Inputs<'_> {
     fn cross_entropy(&mut self, case: &Case) -> Result<Call> {
         let [rows, classes] = case.sizes(["rows", "classes"])?;
         let logits = self.normal([rows, classes])?;
-        let labels = Tensor::randint([rows], 0, classes as i64, DType::I64, self.device, &mut self.rng)?;
+        let labels = Tensor::randint([rows], 0, classes as i64, DType::U32, self.device, &mut self.rng)?;
         let dy = Tensor::ones([], self.dtype, self.device)?;
         let options = CrossEntropy::default();
         Ok(Box::new(move || logits.cross_entropy_forward(&labels, &options)?.backward(&dy).map(drop)))

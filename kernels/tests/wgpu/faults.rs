@@ -89,8 +89,8 @@ fn rows(inner: u64) -> IndexParams {
     IndexParams { outer: 1, size: 7, n: 100, inner }
 }
 
-#[test]
 #[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
+#[test]
 fn bad_indices_are_the_errors_of_the_host() {
     let wgpu = match Device::wgpu() {
         Ok(device) => device,
