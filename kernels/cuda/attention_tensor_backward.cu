@@ -2,6 +2,10 @@
 // src/attention.rs, attention_backward.cu, of which this is the same in results but for the rounding of the weights and
 // of the gradients of the scores to the element type. Source: Dao, "FlashAttention-2" (2023), algorithm 2.
 //
+// In f16, as in FlashAttention-2, gradients of scores below 2^-25 become 0 and those from 65520 on infinity, although
+// their sums may be neither. Those of a long mean over tokens are small: scale the loss, or take bf16, which has the
+// range of f32.
+//
 // A block owns a tile of keys (or of queries) and has all queries that see them (or all keys that they see) stream by,
 // so every sum belongs to one block and has one order: dk and dv are sums over queries, dq is one over keys. Owned rows
 // are the rows of the scores: weights and their gradients go from one product to the next in registers. The next tile

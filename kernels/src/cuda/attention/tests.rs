@@ -62,25 +62,45 @@ fn tiles_fit_every_gpu_with_tensor_cores() {
     }
 }
 
-/// q, k, v and do of values in [-1, 1), and dq, dk and dv that `device` gives; `[B, H, Hkv, Tq, Tk, D, Dv]`.
-fn gradients(device: &Device, sizes: [usize; 7]) -> Vec<f32> {
-    let [b, h, h_kv, tq, tk, d, d_v] = sizes;
-    let lens = [b * h * tq * d, b * h_kv * tk * d, b * h_kv * tk * d_v, b * h * tq * d_v];
-    let buffers = [0, 1, 2, 3].map(|which| {
+/// dq, dk and dv that `device` gives for q, k, v and do of values in [-1, 1) that begin at element `starts`.
+fn gradients(device: &Device, params: &AttentionParams, starts: [usize; 4]) -> Vec<f32> {
+    let p = params;
+    let [q, k] = [[p.batch, p.heads, p.q_len, p.head_dim], [p.batch, p.kv_heads, p.k_len, p.head_dim]];
+    let [v, o] = [[k[0], k[1], k[2], p.value_dim], [q[0], q[1], q[2], p.value_dim]];
+    let layouts = [(q, p.q_strides), (k, p.k_strides), (v, p.v_strides), (o, p.do_strides)];
+    let inputs = [0, 1, 2, 3].map(|which| {
+        let (sizes, strides) = layouts[which];
+        let last: i64 = sizes.iter().zip(strides).map(|(&size, stride)| (size as i64 - 1) * stride).sum();
         let stream = Stream { seed: which as u64, number: 0 };
-        let values = (0..lens[which] as u64).map(|at| bf16::from_f32(2.0 * stream.uniform(at) - 1.0));
+        let values = (0..=starts[which] as u64 + last as u64).map(|at| bf16::from_f32(2.0 * stream.uniform(at) - 1.0));
         Buffer::from_slice(device, &values.collect::<Vec<_>>()).unwrap()
     });
-    let [q, k, v, d_o] = &buffers;
-    let out = |dtype, len| Buffer::allocate(device, dtype, len).unwrap();
-    let (mut o, mut lse) = (out(DType::BF16, lens[3]), out(DType::F32, b * h * tq));
-    let [mut dq, mut dk, mut dv] = [0, 1, 2].map(|which| out(DType::BF16, lens[which]));
-    let params = AttentionParams::new(sizes).with_causal(5).with_dropout(0.2, Stream { seed: 5, number: 1 });
-    let inputs = AttentionInputs::new((q, 0), (k, 0), (v, 0));
-    attention(inputs, &mut o, &mut lse, &params).unwrap();
-    let saved = AttentionSaved { o: (&o, 0), lse: (&lse, 0), d_o: (d_o, 0) };
-    attention_backward(inputs, saved, [&mut dq, &mut dk, &mut dv], None, &params).unwrap();
+    let out = |sizes: [u64; 4]| Buffer::allocate(device, DType::BF16, sizes.iter().product::<u64>() as usize).unwrap();
+    let mut lse = Buffer::allocate(device, DType::F32, (q[0] * q[1] * q[2]) as usize).unwrap();
+    let [mut o, mut dq, mut dk, mut dv] = [o, q, k, v].map(out);
+    let d_o = (&inputs[3], starts[3]);
+    let inputs = AttentionInputs::new((&inputs[0], starts[0]), (&inputs[1], starts[1]), (&inputs[2], starts[2]));
+    attention(inputs, &mut o, &mut lse, params).unwrap();
+    let saved = AttentionSaved { o: (&o, 0), lse: (&lse, 0), d_o };
+    attention_backward(inputs, saved, [&mut dq, &mut dk, &mut dv], None, params).unwrap();
     [dq, dk, dv].iter().flat_map(|dx| dx.to_vec::<bf16>().unwrap()).map(bf16::to_f32).collect()
+}
+
+/// Compares the gradients of an emulator of its own with the host's, and gives the names of the units that ran.
+fn units_that_ran(max_shared_bytes: usize, params: &AttentionParams, starts: [usize; 4]) -> Vec<&'static str> {
+    let device = CudaDevice::with_engine(Box::new(Emulator::with_shared_bytes(max_shared_bytes).unwrap()));
+    let got = gradients(&Device::Cuda(device.clone()), params, starts);
+    let expected = gradients(&Device::Cpu, params, starts);
+    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    // Weights and gradients of scores are rounded to 8 bits, of which sums keep the relative size.
+    for (got, expected) in got.iter().zip(&expected) {
+        assert!((got - expected).abs() <= largest / 64.0, "{max_shared_bytes} {params:?}: {got} is not {expected}");
+    }
+    let mut names: Vec<_> =
+        device.units().iter().map(|unit| unit.name).filter(|name| *name != "attention_delta").collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 #[test]
@@ -89,19 +109,40 @@ fn smaller_tiles_give_the_same_gradients() {
         return;
     }
     for dim in [64, 128, 256] {
-        let sizes = [1, 2, 1, 70, 90, dim, dim];
-        let expected = gradients(&Device::Cpu, sizes);
-        let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        let params = AttentionParams::new([1, 2, 1, 70, 90, dim, dim]).with_causal(5);
+        let params = params.with_dropout(0.2, Stream { seed: 5, number: 1 });
         for max_shared_bytes in SHARED_BYTES {
-            let emulator = Emulator::with_shared_bytes(max_shared_bytes).unwrap();
-            let device = CudaDevice::with_engine(Box::new(emulator));
-            let got = gradients(&Device::Cuda(device.clone()), sizes);
-            // Weights and gradients of scores are rounded to 8 bits, of which sums keep the relative size.
-            for (got, expected) in got.iter().zip(&expected) {
-                assert!((got - expected).abs() <= largest / 64.0, "{dim} {max_shared_bytes}: {got} is not {expected}");
-            }
-            assert!(device.units().iter().any(|unit| unit.name == "attention_tensor_backward"));
-            assert!(device.units().iter().all(|unit| unit.name != "attention_backward"));
+            let names = units_that_ran(max_shared_bytes, &params, [0; 4]);
+            assert_eq!(names, ["attention_tensor", "attention_tensor_backward"]);
         }
     }
+}
+
+#[test]
+fn layouts_decide_which_kernels_run() {
+    if Device::cuda_emu().is_err() {
+        return;
+    }
+    // q, k and v as slices of one projection [B, T, 3, H, D], with `padding` elements after each token; do as [B, T, H, D].
+    let [b, h, t, d] = [2, 2, 40, 32];
+    let params = |padding: i64| {
+        let row = 3 * h * d + padding;
+        let projection = [t * row, d, row, 1];
+        AttentionParams {
+            q_strides: projection,
+            k_strides: projection,
+            v_strides: projection,
+            do_strides: [t * h * d, d, h * d, 1],
+            ..AttentionParams::new([b, h, h, t, t, d, d].map(|size| size as usize)).with_causal(0)
+        }
+    };
+    let (k, v) = ((h * d) as usize, (2 * h * d) as usize);
+    let ran = |padding, starts| units_that_ran(SHARED_BYTES[2], &params(padding), starts);
+    assert_eq!(ran(0, [0, k, v, 0]), ["attention_tensor", "attention_tensor_backward"]);
+    assert_eq!(ran(8, [8, k, v, 16]), ["attention_tensor", "attention_tensor_backward"]);
+    // Rows that do not begin at multiples of 16 bytes: by where a tensor begins, and by its strides.
+    assert_eq!(ran(0, [0, k + 1, v, 0]), ["attention", "attention_backward"]);
+    assert_eq!(ran(4, [0, k, v, 0]), ["attention", "attention_backward"]);
+    // The forward does not read do.
+    assert_eq!(ran(0, [0, k, v, 4]), ["attention_backward", "attention_tensor"]);
 }
