@@ -28,11 +28,10 @@ fn rounding<S: Stored>() -> f64 {
     if S::DTYPE == DType::F16 { 0.5f64.powi(11) } else { 0.5f64.powi(8) }
 }
 
-/// How many roundings the results are from exact ones at most, in units of `1 + |x|`. Each weight and each gradient of a
-/// score is rounded before the products, o is rounded before delta is taken from it, and what is stored is rounded:
-/// three, of which those before the products count as much as their sums in absolute value, up to twice the result's
-/// `1 + |x|` here. Products and lse are in f32.
-const ROUNDINGS: f64 = 5.0;
+/// How far results may be from those in f64, in roundings of `1 + |x|`. Products and lse are in f32, but each weight and
+/// each gradient of a score is rounded before it is multiplied, o is before delta is taken from it, and so is what is
+/// stored. Of sums of many terms these errors mostly cancel: the worst here is 2.3, of dbias where delta is all there is.
+const ROUNDINGS: f64 = 3.0;
 
 fn check<S: Stored>(case: &Case) {
     let exact = Case {
