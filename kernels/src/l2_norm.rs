@@ -15,7 +15,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Buffer, DType, ErrorKind, Kernel, Launch, Result, cpu};
 
-/// `each tensor -> sum of squares [1]`; the parameters are the tensors' lengths, [`lens`].
+/// `each tensor -> sum of squares [1]`; the parameters are the tensors' lengths, u64 each.
 pub static L2_NORM_SQUARED: Kernel = Kernel {
     name: "l2_norm",
     entry: "l2_norm_squared",
