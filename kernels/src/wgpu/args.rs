@@ -247,8 +247,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Adds the items of a further file, which an earlier file may hide.
-    pub(crate) fn library(mut self, file: &'static str) -> Self {
-        self.unit.library = file;
+    pub(crate) fn functions(mut self, file: &'static str) -> Self {
+        self.unit.functions = file;
         self
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn run<O: ElementwiseOp>(args: &mut WgpuArgs<'_>) -> Result<()> {
     stage = stage.define("CONTIGUOUS", is_contiguous(&p).into()).text(compute(elem));
     stage = with_op(stage, elem, op.expression());
     stage = operands(args, stage, &p).words("y", y);
-    stage = stage.library(if is_float { "reals" } else { "integers" });
+    stage = stage.functions(if is_float { "reals" } else { "integers" });
     if divides {
         stage = stage.text("fn check(divisor: Compute, i: u32) { check_divisor(divisor, i); }");
         stage = stage.faults(op.name(), divided_by_zero);

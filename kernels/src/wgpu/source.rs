@@ -104,7 +104,7 @@ pub struct Unit {
     /// Invocations of a workgroup: the constant `THREADS`.
     pub threads: u32,
     /// A further file whose items it may use.
-    pub library: &'static str,
+    pub functions: &'static str,
     /// The buffers, in order.
     pub bindings: [Option<Binding>; MAX_BINDINGS],
     /// Further constants.
@@ -128,7 +128,7 @@ impl Unit {
             file,
             entry,
             threads: 256,
-            library: "",
+            functions: "",
             bindings: [None; MAX_BINDINGS],
             defines: [None; MAX_DEFINES],
             texts: [None; MAX_TEXTS],
@@ -146,7 +146,7 @@ impl Unit {
         let mut texts = vec![own.clone()];
         texts.extend(included(&own));
         texts.push(self.declarations().into());
-        texts.extend([self.library, "functions", "prelude"].map(read));
+        texts.extend([self.functions, "functions", "prelude"].map(read));
         let texts: Vec<&str> = texts.iter().map(|text| &text[..]).collect();
         reachable(&texts, self.entry)
     }
