@@ -34,16 +34,77 @@ impl Limits {
     }
 }
 
+/// What an adapter may have beyond the guaranteed, and what kernels and launches therefore may use.
+#[derive(Clone, Debug, Default)]
+pub struct Features {
+    /// Elements of 16 bits in kernels.
+    pub f16: bool,
+    /// Operations between the invocations of a subgroup, whatever its size.
+    pub subgroups: bool,
+    /// The fewest and the most invocations of a subgroup.
+    pub subgroup_sizes: [u32; 2],
+    /// Times taken by the device itself, around passes and between them.
+    pub timestamps: bool,
+    /// Bytes of a launch's parameters that go without a buffer.
+    pub immediate_bytes: u32,
+    /// Products of small matrices that a subgroup computes at once.
+    pub cooperative: Vec<wgpu::CooperativeMatrixProperties>,
+}
+
+/// The names of [`Features`] in `CHAINRULE_WGPU_FEATURES`, and what is asked of the adapter for each.
+const FEATURES: [(&str, wgpu::Features); 5] = [
+    ("f16", wgpu::Features::SHADER_F16),
+    ("subgroups", wgpu::Features::SUBGROUP),
+    ("timestamps", wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)),
+    ("immediates", wgpu::Features::IMMEDIATES),
+    ("cooperative", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+];
+
+impl Features {
+    fn of(features: wgpu::Features, adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Features {
+        let info = adapter.get_info();
+        let has = |feature| features.contains(feature);
+        Features {
+            f16: has(wgpu::Features::SHADER_F16),
+            subgroups: has(wgpu::Features::SUBGROUP),
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+            timestamps: has(FEATURES[2].1),
+            immediate_bytes: if has(wgpu::Features::IMMEDIATES) { limits.max_immediate_size } else { 0 },
+            cooperative: match has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                true => adapter.cooperative_matrix_properties(),
+                false => Vec::new(),
+            },
+        }
+    }
+}
+
+/// What of [`FEATURES`] is asked of an adapter: all that it has, or those of them that `CHAINRULE_WGPU_FEATURES` names
+/// (`none`, or a list such as `f16,subgroups`).
+fn wanted_features(adapter: &wgpu::Adapter) -> Result<wgpu::Features> {
+    let list = named("CHAINRULE_WGPU_FEATURES");
+    let names: Option<Vec<&str>> =
+        list.as_ref().map(|list| list.split(',').map(str::trim).filter(|name| *name != "none").collect());
+    let is_unknown = |name: &&&str| FEATURES.iter().all(|(known, _)| known != *name);
+    if let Some(unknown) = names.iter().flatten().find(is_unknown) {
+        let known = FEATURES.map(|(name, _)| name).join(", ");
+        return Err(missing(format!("CHAINRULE_WGPU_FEATURES has {unknown:?}, expected none or some of: {known}")));
+    }
+    let is_wanted = |name| names.as_ref().is_none_or(|names| names.contains(&name));
+    let wanted = FEATURES.iter().filter(|(name, feature)| adapter.features().contains(*feature) && is_wanted(*name));
+    Ok(wanted.fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature))
+}
+
 /// What was opened.
 pub(crate) struct Opened {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) info: wgpu::AdapterInfo,
     pub(crate) limits: Limits,
+    pub(crate) features: Features,
 }
 
 /// Opens the adapter that `CHAINRULE_WGPU_ADAPTER` names, else the best, with the limits that `CHAINRULE_WGPU_LIMITS`
-/// names: `webgpu` for what every browser guarantees, else the adapter's own.
+/// names: `webgpu` for what every browser guarantees and no features, else the adapter's own.
 pub(crate) fn open() -> Result<Opened> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     // Without validation layers: what they look for is validated before it gets there.
@@ -72,23 +133,32 @@ pub(crate) fn open() -> Result<Opened> {
 
 fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
     let info = adapter.get_info();
-    let required_limits = match named("CHAINRULE_WGPU_LIMITS").as_deref() {
-        None => adapter.limits(),
-        Some("webgpu") => wgpu::Limits::default(),
+    let (required_limits, required_features) = match named("CHAINRULE_WGPU_LIMITS").as_deref() {
+        None => (adapter.limits(), wanted_features(adapter)?),
+        Some("webgpu") => (wgpu::Limits::default(), wgpu::Features::empty()),
         Some(other) => {
             return Err(missing(format!("CHAINRULE_WGPU_LIMITS is {other:?}, expected webgpu or nothing")));
         }
     };
     let limits = Limits::of(&required_limits);
+    let features = Features::of(required_features, adapter, &required_limits);
+    let experimental_features = match features.cooperative.is_empty() {
+        true => wgpu::ExperimentalFeatures::disabled(),
+        // SAFETY: products of small matrices are used with the sizes and types that the adapter lists and nothing else
+        // experimental is; kernels are written here and validated like any other.
+        false => unsafe { wgpu::ExperimentalFeatures::enabled() },
+    };
     let request = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("chainrule"),
+        required_features,
         required_limits,
+        experimental_features,
         memory_hints: wgpu::MemoryHints::Performance,
         ..Default::default()
     });
     let (device, queue) =
         pollster::block_on(request).map_err(|error| missing(format!("{} refuses: {error}", name(&info))))?;
-    Ok(Opened { device, queue, info, limits })
+    Ok(Opened { device, queue, info, limits, features })
 }
 
 /// The adapter in one line: `NVIDIA H200 (Vulkan)`.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::wgpu;
 
-use super::adapter::{self, Limits, Opened, missing};
+use super::adapter::{self, Features, Limits, Opened, missing};
 use super::memory::Arena;
 use super::pipeline::Pipelines;
 use super::recorder::Recorder;
@@ -24,6 +24,7 @@ struct Inner {
     device: wgpu::Device,
     info: wgpu::AdapterInfo,
     limits: Limits,
+    features: Features,
     arena: Arena,
     pipelines: Pipelines,
     recorder: Recorder,
@@ -68,7 +69,7 @@ impl WgpuDevice {
         if let Some(device) = &*open {
             return Ok(device.clone());
         }
-        let Opened { device, queue, info, limits } = adapter::open().map_err(|error| error.at(location))?;
+        let Opened { device, queue, info, limits, features } = adapter::open().map_err(|error| error.at(location))?;
         let trouble = Trouble::default();
         listen(&device, &trouble);
         let inner = Inner {
@@ -78,6 +79,7 @@ impl WgpuDevice {
             device,
             info,
             limits,
+            features,
             faults: Mutex::default(),
             may_have_faults: AtomicBool::new(false),
             trouble,
@@ -93,6 +95,11 @@ impl WgpuDevice {
     /// What kernels and launches may use.
     pub fn limits(&self) -> Limits {
         self.0.limits
+    }
+
+    /// What kernels and launches may use beyond the guaranteed.
+    pub fn features(&self) -> &Features {
+        &self.0.features
     }
 
     /// Every unit that was compiled so far.

@@ -47,7 +47,7 @@ pub(crate) mod sgd;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 
-pub use adapter::Limits;
+pub use adapter::{Features, Limits};
 pub use args::{Slot, Stage, WgpuArgs, place, size, unsupported};
 pub use device::WgpuDevice;
 pub(crate) use memory::WgpuMemory;
