@@ -24,11 +24,11 @@ struct Scalars {
 fn moments(i: u32) -> vec2<f32> {
     let g = load_grad(i) * s.grad_scale;
     // Of the two forms of an interpolation, the one that is exact at the nearer end, as PyTorch's `lerp`.
-    var m = g - (g - exp_avg[i]) * s.beta1;
-    if (s.beta1 > s.one_minus_beta1) { m = exp_avg[i] + s.one_minus_beta1 * (g - exp_avg[i]); }
-    let v = exp_avg_sq[i] * s.beta2 + s.one_minus_beta2 * g * g;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
+    var m = g - (g - load_exp_avg(i)) * s.beta1;
+    if (s.beta1 > s.one_minus_beta1) { m = load_exp_avg(i) + s.one_minus_beta1 * (g - load_exp_avg(i)); }
+    let v = load_exp_avg_sq(i) * s.beta2 + s.one_minus_beta2 * g * g;
+    store_exp_avg(i, m);
+    store_exp_avg_sq(i, v);
     return vec2<f32>(m, v);
 }
 
@@ -52,7 +52,7 @@ fn adamw(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
             lanes[lane] = updated(i, of_i.x, of_i.y);
         }
     }
-    param[word] = pack_param(lanes);
+    store_word_param(word, pack_param(lanes));
 }
 
 // The same with the largest v so far in its place.
@@ -68,11 +68,11 @@ fn adamw_amsgrad(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         if (i < s.len) {
             let of_i = moments(i);
             // A NaN in either stays.
-            var largest = max_exp_avg_sq[i];
+            var largest = load_max_exp_avg_sq(i);
             if (is_nan(of_i.y) || (!is_nan(largest) && largest < of_i.y)) { largest = of_i.y; }
-            max_exp_avg_sq[i] = largest;
+            store_max_exp_avg_sq(i, largest);
             lanes[lane] = updated(i, of_i.x, largest);
         }
     }
-    param[word] = pack_param(lanes);
+    store_word_param(word, pack_param(lanes));
 }

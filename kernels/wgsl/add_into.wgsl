@@ -60,9 +60,9 @@ fn add_into(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     let i = block_index(group, groups) * THREADS + thread;
     if (i >= p.len) { return; }
     let at = places_of(i);
-    var total = y[at.y];
+    var total = load_y(at.y);
     for (var k = 0u; k < p.n_inside; k++) { total += load_x(at.x + inside(k)); }
-    y[at.y] = total;
+    store_y(at.y, total);
 }
 
 var<workgroup> parts: array<Elem, THREADS>;
@@ -82,5 +82,5 @@ fn add_into_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         if (thread < step) { parts[thread] += parts[thread + step]; }
         workgroupBarrier();
     }
-    if (thread == 0u) { y[at.y] += parts[0]; }
+    if (thread == 0u) { store_y(at.y, load_y(at.y) + parts[0]); }
 }

@@ -6,7 +6,7 @@
 // hidden scores are NEG_LARGE, because a driver need not honour infinities.
 // include: attention_tile.wgsl
 
-fn put(to: u32, i: u32, x: f32) { o[i] = x; }
+fn put(to: u32, i: u32, x: f32) { store_o(i, x); }
 
 // The keys of a batch, the same for all threads: what is read from a buffer may differ, as far as a browser knows.
 var<workgroup> shared_k_len: u32;
@@ -97,7 +97,7 @@ fn attention_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     if (slice == 0u && thread % WIDE == 0u) {
         for (var i = 0u; i < 4u; i++) {
             if (own_query + i >= p.q_len) { continue; }
-            lse[scores.first_row + own_query + i] = select(top[i] + log(total[i]), -inf(), is_blind[i]);
+            store_lse(scores.first_row + own_query + i, select(top[i] + log(total[i]), -inf(), is_blind[i]));
         }
     }
     let start = batch * p.o_strides.x + head * p.o_strides.y + query * p.o_strides.z;
@@ -116,5 +116,5 @@ fn attention_hiding(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     let bias_at = at * p.bias_strides;
     let mask_at = at * p.mask_strides;
     let is_seen = load_mask(mask_at.x + mask_at.y + mask_at.z + mask_at.w) != 0u;
-    hiding[i] = select(-inf(), load_bias(bias_at.x + bias_at.y + bias_at.z + bias_at.w), is_seen);
+    store_hiding(i, select(-inf(), load_bias(bias_at.x + bias_at.y + bias_at.z + bias_at.w), is_seen));
 }

@@ -8,7 +8,7 @@
 // Differs from CUDA: lse, delta and the key lengths are one buffer, `saved`, because a kernel has eight at most.
 // include: attention_gradient.wgsl
 
-fn put(to: u32, i: u32, x: f32) { dq[i] = x; }
+fn put(to: u32, i: u32, x: f32) { store_dq(i, x); }
 
 const ROW_THREADS = 16u;  // threads that share a query
 var<workgroup> partial: array<f32, THREADS>;
@@ -38,12 +38,12 @@ fn attention_delta(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         var total = 0.0;
         for (var i = 0u; i < ROW_THREADS; i++) { total += partial[thread + i]; }
         let own_lse = load_lse(row);
-        saved[row] = select(own_lse, 0.0, bitcast<u32>(own_lse) == NEG_INFINITY_BITS);
-        saved[rows + row] = total;
+        store_saved(row, select(own_lse, 0.0, bitcast<u32>(own_lse) == NEG_INFINITY_BITS));
+        store_saved(rows + row, total);
     }
     let item = block * THREADS + thread;
     if (p.has_key_lengths == 1u && item < p.batch) {
-        saved[2u * rows + item] = bitcast<f32>(min(u32(max(load_key_lengths(item), 0)), p.k_len));
+        store_saved(2u * rows + item, bitcast<f32>(min(u32(max(load_key_lengths(item), 0)), p.k_len)));
     }
 }
 
@@ -88,14 +88,14 @@ fn attention_backward_queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(
         let ds = Block(gradient_of(w.r0, dp.r0, vec4(own_delta.x)), gradient_of(w.r1, dp.r1, vec4(own_delta.y)),
                        gradient_of(w.r2, dp.r2, vec4(own_delta.z)), gradient_of(w.r3, dp.r3, vec4(own_delta.w)));
         store_weights(ds, thread);
-        if (HAS_DBIAS == 1u && slice == 0u) { store_dbias(scores, own_query, key + own_col, end, ds); }
+        if (HAS_DBIAS == 1u && slice == 0u) { write_dbias(scores, own_query, key + own_col, end, ds); }
         add_product(&sums, k_rows, slice * SUM_COLS, p.head_dim, keys, 1.0, masked, thread);
     }
     // Keys that no query of this block sees have no gradient.
     if (HAS_DBIAS == 1u && slice == 0u) {
         for (var row = thread / WIDE; row < queries; row += HIGH) {
             for (var key = end + thread % WIDE; key < p.k_len; key += WIDE) {
-                dbias[(scores.first_row + query + row) * p.k_len + key] = 0.0;
+                store_dbias((scores.first_row + query + row) * p.k_len + key, 0.0);
             }
         }
     }
@@ -104,17 +104,17 @@ fn attention_backward_queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(
 }
 
 // The gradient of the bias for a thread's pairs, as far as there are queries and keys before `end`.
-fn store_dbias(scores: Scores, query: u32, key: u32, end: u32, ds: Block) {
+fn write_dbias(scores: Scores, query: u32, key: u32, end: u32, ds: Block) {
     let at = (scores.first_row + query) * p.k_len + key;
     let left = end - min(end, key);
-    if (query < p.q_len) { store_dbias_row(at, left, ds.r0); }
-    if (query + 1u < p.q_len) { store_dbias_row(at + p.k_len, left, ds.r1); }
-    if (query + 2u < p.q_len) { store_dbias_row(at + 2u * p.k_len, left, ds.r2); }
-    if (query + 3u < p.q_len) { store_dbias_row(at + 3u * p.k_len, left, ds.r3); }
+    if (query < p.q_len) { write_dbias_row(at, left, ds.r0); }
+    if (query + 1u < p.q_len) { write_dbias_row(at + p.k_len, left, ds.r1); }
+    if (query + 2u < p.q_len) { write_dbias_row(at + 2u * p.k_len, left, ds.r2); }
+    if (query + 3u < p.q_len) { write_dbias_row(at + 3u * p.k_len, left, ds.r3); }
 }
-fn store_dbias_row(at: u32, left: u32, ds: vec4<f32>) {
-    if (left > 0u) { dbias[at] = ds.x; }
-    if (left > 1u) { dbias[at + 1u] = ds.y; }
-    if (left > 2u) { dbias[at + 2u] = ds.z; }
-    if (left > 3u) { dbias[at + 3u] = ds.w; }
+fn write_dbias_row(at: u32, left: u32, ds: vec4<f32>) {
+    if (left > 0u) { store_dbias(at, ds.x); }
+    if (left > 1u) { store_dbias(at + 1u, ds.y); }
+    if (left > 2u) { store_dbias(at + 2u, ds.z); }
+    if (left > 3u) { store_dbias(at + 3u, ds.w); }
 }

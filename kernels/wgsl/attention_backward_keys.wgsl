@@ -10,7 +10,7 @@ const DK = 0u;
 const DV = 1u;
 const BOTH = 2u;
 fn put(to: u32, i: u32, x: f32) {
-    if (to == DK) { dk[i] = x; } else { dv[i] = x; }
+    if (to == DK) { store_dk(i, x); } else { store_dv(i, x); }
 }
 
 // 3. dv = (z p)^T do and dk = scale ds^T q of one block of keys, over the queries of all heads that share the key head.

@@ -23,5 +23,5 @@ fn column_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
         sum.x += part;
     }
     sum = sum_of_lanes(sum, thread);
-    if (thread < WIDTH && col < p.cols) { y[col] = sum.x; }
+    if (thread < WIDTH && col < p.cols) { store_y(col, sum.x); }
 }

@@ -37,7 +37,7 @@ fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var lane = 0u; lane < LANES_y; lane++) {
         if (first + lane < p.len) { values[lane] = convert(load_x(places_of(first + lane).x)); }
     }
-    y[word] = pack_y(values);
+    store_word_y(word, pack_y(values));
 }
 
 // y[places] = x[places]: other elements of the words stay as they are.
@@ -58,7 +58,7 @@ struct FillParams { words: u32, word: u32 }
 fn fill(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
     let word = block_index(group, groups) * THREADS + thread;
-    if (word < f.words) { y[word] = f.word; }
+    if (word < f.words) { store_word_y(word, f.word); }
 }
 
 // From floats to integers: truncated, held within the range, NaN as 0.

@@ -100,10 +100,10 @@ fn cross_entropy_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_w
         }
     }
     if (thread > 0u) { return; }
-    max_out[row] = max;
-    log_sum_out[row] = log_sum;
-    losses[row] = loss;
-    if (label == NO_LABEL) { weights[row] = 0.0; } else { weights[row] = weight_of(label); }
+    store_max_out(row, max);
+    store_log_sum_out(row, log_sum);
+    store_losses(row, loss);
+    if (label == NO_LABEL) { store_weights(row, 0.0); } else { store_weights(row, weight_of(label)); }
 }
 
 @compute @workgroup_size(THREADS)
@@ -128,7 +128,7 @@ fn cross_entropy_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
         var v = exp(load_x(start + c) - max - log_sum) * probability_scale;
         if (p.spread != 0.0) { v -= spread * weight_of(c); }
         if (c == label) { v -= sharp; }
-        dlogits[start + c] = select(v, 0.0, label == NO_LABEL);
+        store_dlogits(start + c, select(v, 0.0, label == NO_LABEL));
     }
 }
 
@@ -150,15 +150,15 @@ fn cross_entropy_chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
     if (first >= t.rows) { return; }
     let totals = chunk_totals(first, lesser(first + CHUNK, t.rows), thread);
     if (thread > 0u) { return; }
-    loss_sums[chunk] = totals.x;
-    weight_sums[chunk] = totals.y;
+    store_loss_sums(chunk, totals.x);
+    store_weight_sums(chunk, totals.y);
 }
 // One workgroup: the total weight, and the loss where it is reduced.
 @compute @workgroup_size(THREADS)
 fn cross_entropy_finish(@builtin(local_invocation_index) thread: u32) {
     let totals = chunk_totals(0u, t.rows, thread);
     if (thread > 0u) { return; }
-    total_weight[0] = totals.y;
-    if (t.reduction == MEAN) { loss[0] = totals.x / totals.y; }
-    else if (t.reduction != NONE) { loss[0] = totals.x; }
+    store_total_weight(0, totals.y);
+    if (t.reduction == MEAN) { store_loss(0, totals.x / totals.y); }
+    else if (t.reduction != NONE) { store_loss(0, totals.x); }
 }

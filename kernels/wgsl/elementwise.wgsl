@@ -71,5 +71,5 @@ fn elementwise(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     for (var lane = 0u; lane < LANES_y; lane++) {
         if (first + lane < p.len) { values[lane] = Value_y(element(first + lane)); }
     }
-    y[word] = pack_y(values);
+    store_word_y(word, pack_y(values));
 }

@@ -62,7 +62,7 @@ fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
         let i = first + lane;
         if (i < p.n && is_inside(i)) { lanes[lane] = load_x(place_of(i)); }
     }
-    y[word] = pack_y(lanes);
+    store_word_y(word, pack_y(lanes));
 }
 
 // y[place(i)] = src[i], where no two meet.
@@ -78,14 +78,14 @@ fn scatter(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
 fn scatter_clear(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(local_invocation_index) thread: u32) {
     let i = block_index(group, groups) * THREADS + thread;
-    if (i < p.n && is_inside(i)) { atomicStore(&winners[place_of(i)], 0u); }
+    if (i < p.n && is_inside(i)) { put_winners(place_of(i), 0u); }
 }
 // 2. winners[place(i)] = the greatest i + 1.
 @compute @workgroup_size(THREADS)
 fn scatter_claim(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                  @builtin(local_invocation_index) thread: u32) {
     let i = block_index(group, groups) * THREADS + thread;
-    if (i < p.n && index_at(i) < p.size) { atomicMax(&winners[place_of(i)], i + 1u); }
+    if (i < p.n && index_at(i) < p.size) { raise_winners(place_of(i), i + 1u); }
 }
 // 3. y[place(i)] = src[i] where i has won.
 @compute @workgroup_size(THREADS)
@@ -111,7 +111,7 @@ fn scatter_add_lines(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
         let i = first + step * p.inner;
         if (is_inside(i)) {
             let to = base + index_at(i) * p.stride;
-            y[to] = y[to] + load_src(i);
+            store_y(to, load_y(to) + load_src(i));
         }
     }
 }
@@ -122,8 +122,8 @@ fn scatter_add_keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
                     @builtin(local_invocation_index) thread: u32) {
     let i = block_index(group, groups) * THREADS + thread;
     if (i >= p.n) { return; }
-    keys[i] = p.none;
-    if (is_inside(i)) { keys[i] = place_of(i); }
+    store_keys(i, p.none);
+    if (is_inside(i)) { store_keys(i, place_of(i)); }
 }
 // y[key] += src[order] over the places with that key, in order: an invocation for each key, at its first place.
 @compute @workgroup_size(THREADS)
@@ -134,10 +134,10 @@ fn scatter_add_groups(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let key = load_keys(i);
     if (key == p.none) { return; }
     if (i > 0u) { if (load_keys(i - 1u) == key) { return; } }
-    var total = y[key];
+    var total = load_y(key);
     for (var at = i; at < p.n; at++) {
         if (load_keys(at) != key) { break; }
         total += load_src(load_order(at));
     }
-    y[key] = total;
+    store_y(key, total);
 }

@@ -42,7 +42,7 @@ fn group_count(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
         if (tile < p.tiles && i < p.n) { atomicAdd(&found[digit_of(load_keys(i))], 1u); }
     }
     workgroupBarrier();
-    if (tile < p.tiles && thread < DIGITS) { counts[thread * p.tiles + tile] = atomicLoad(&found[thread]); }
+    if (tile < p.tiles && thread < DIGITS) { store_counts(thread * p.tiles + tile, atomicLoad(&found[thread])); }
 }
 
 // counts[digit, tile] = keys with the digit in the tiles before; totals[digit] = keys with the digit. A workgroup each.
@@ -55,12 +55,12 @@ fn group_scan(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     for (var first = 0u; first < p.tiles; first += THREADS) {
         let tile = first + thread;
         var count = 0u;
-        if (tile < p.tiles) { count = counts[digit * p.tiles + tile]; }
+        if (tile < p.tiles) { count = load_counts(digit * p.tiles + tile); }
         let keys = block_scan(count, thread);
-        if (tile < p.tiles) { counts[digit * p.tiles + tile] = before + keys.before; }
+        if (tile < p.tiles) { store_counts(digit * p.tiles + tile, before + keys.before); }
         before += keys.all;
     }
-    if (thread == 0u) { totals[digit] = before; }
+    if (thread == 0u) { store_totals(digit, before); }
 }
 
 var<workgroup> seen: array<u32, PAIRS * THREADS>;
@@ -120,8 +120,8 @@ fn group_move(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
         if (tile < p.tiles && i < p.n) {
             let digit = digit_of(held[round]);
             let place = bases[digit] + half_of(seen[digit % PAIRS * THREADS + thread], digit) + ranks[round];
-            keys_out[place] = held[round];
-            if (p.is_first == 1u) { order_out[place] = i; } else { order_out[place] = load_order(i); }
+            store_keys_out(place, held[round]);
+            if (p.is_first == 1u) { store_order_out(place, i); } else { store_order_out(place, load_order(i)); }
         }
     }
 }
@@ -138,5 +138,5 @@ fn group_starts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
         let middle = low + (high - low) / 2u;
         if (load_keys(middle) < key) { low = middle + 1u; } else { high = middle; }
     }
-    starts[key] = low;
+    store_starts(key, low);
 }

@@ -54,7 +54,7 @@ fn pick(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             lanes[lane] = load_x((outer * p.size + id_at(j)) * p.inner + (e - row * p.inner));
         }
     }
-    y[word] = pack_y(lanes);
+    store_word_y(word, pack_y(lanes));
 }
 
 // y[j, v] = 1 where ids[j] = v, else 0.
@@ -69,7 +69,7 @@ fn one_hot(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         let row = e / p.size;
         if (e < p.len && is_inside(row)) { lanes[lane] = Value_y(u32(id_at(row) == e - row * p.size)); }
     }
-    y[word] = pack_y(lanes);
+    store_word_y(word, pack_y(lanes));
 }
 
 // Rows added up before their sum goes into the total.
@@ -90,8 +90,8 @@ fn index_keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
               @builtin(local_invocation_index) thread: u32) {
     let j = block_index(group, groups) * THREADS + thread;
     if (j >= p.n) { return; }
-    keys[j] = p.size;
-    if (is_inside(j)) { keys[j] = id_at(j); }
+    store_keys(j, p.size);
+    if (is_inside(j)) { store_keys(j, id_at(j)); }
 }
 
 // The runs of a group start at its first place and every RUN from there. In a chunk of RUN places start at most two runs
@@ -123,7 +123,7 @@ fn index_runs(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     if (!is_first) { first += (chunk - start + RUN - 1u) / RUN * RUN; }
     if (first >= end) { return; }
     // 2. Its sum.
-    runs[unit] = sum_run(outer * p.n * p.inner + col, first, min(first + RUN, end));
+    store_runs(unit, sum_run(outer * p.n * p.inner + col, first, min(first + RUN, end)));
 }
 
 // y[o, id, :] += the sum of the rows of src that have the id; the old contents do not count where p.fresh is 1.
@@ -140,7 +140,7 @@ fn index_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let end = select(load_starts(id + 1u), start, id == p.padding);
     if (start == end && p.fresh == 0u) { return; }
     var total = Elem(0);
-    if (p.fresh == 0u) { total = y[unit]; }
+    if (p.fresh == 0u) { total = load_y(unit); }
     let source = outer * p.n * p.inner + col;
     for (var first = start; first < end; first += RUN) {
         if (end - start <= RUN) {
@@ -149,5 +149,5 @@ fn index_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
             total += load_runs((outer * slots() + slot_of(first, start)) * p.inner + col);
         }
     }
-    y[unit] = total;
+    store_y(unit, total);
 }

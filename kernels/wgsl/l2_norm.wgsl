@@ -23,7 +23,7 @@ fn l2_norm_squared(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         own += x * x;
     }
     let sum = block_sum(own, thread);
-    if (thread == 0u) { partial[p.first + chunk] = sum; }
+    if (thread == 0u) { store_partial(p.first + chunk, sum); }
 }
 
 // One workgroup: the sum of the chunks' sums.
@@ -36,7 +36,7 @@ fn l2_norm_total(@builtin(local_invocation_index) thread: u32) {
         own += part;
     }
     let sum = block_sum(own, thread);
-    if (thread == 0u) { y[0] = sum; }
+    if (thread == 0u) { store_y(0, sum); }
 }
 
 struct ClipParams { len: u32, max_norm: f32, eps: f32 }
@@ -60,5 +60,5 @@ fn l2_norm_clip(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     for (var lane = 0u; lane < LANES_x; lane++) {
         if (first + lane < clip.len) { values[lane] = load_x(first + lane) * factor; }
     }
-    x[word] = pack_x(values);
+    store_word_x(word, pack_x(values));
 }

@@ -53,11 +53,11 @@ fn layer_norm_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let rstd = inverse_rms(start, p.cols, mean, squares, p.eps, thread);
     // 3. Normalise.
     for (var col = thread; col < p.cols; col += THREADS) {
-        y[start + col] = ((load_x(start + col) - mean) - rest) * rstd * weight_or_one(col) + load_bias(col);
+        store_y(start + col, ((load_x(start + col) - mean) - rest) * rstd * weight_or_one(col) + load_bias(col));
     }
     if (thread == 0u) {
-        mean_out[row] = mean + rest;
-        rstd_out[row] = rstd;
+        store_mean_out(row, mean + rest);
+        store_rstd_out(row, rstd);
     }
 }
 
@@ -89,7 +89,7 @@ fn layer_norm_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
     for (var col = thread; col < p.cols; col += THREADS) {
         let xhat = (load_x(start + col) - mean) * rstd;
         let g = load_dy(start + col) * weight_or_one(col);
-        dx[start + col] = rstd * (g - own.x - xhat * own.y);
+        store_dx(start + col, rstd * (g - own.x - xhat * own.y));
     }
 }
 
@@ -111,6 +111,6 @@ fn layer_norm_backward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(nu
     own = sum_of_lanes(own, thread);
     if (thread >= WIDTH || col >= p.cols || part >= p.groups) { return; }
     let at = part * (p.has_dweight + p.has_dbias) * p.cols + col;
-    if (p.has_dweight != 0u) { partial[at] = own.x; }
-    if (p.has_dbias != 0u) { partial[at + p.has_dweight * p.cols] = own.y; }
+    if (p.has_dweight != 0u) { store_partial(at, own.x); }
+    if (p.has_dbias != 0u) { store_partial(at + p.has_dweight * p.cols, own.y); }
 }

@@ -28,8 +28,8 @@ fn lstm_cell_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     let a = activations(unit);
     // 2. The states.
     let cn = a.y * load_c(unit) + a.x * a.z;
-    h[unit] = a.w * tanh(cn);
-    c_next[unit] = cn;
+    store_h(unit, a.w * tanh(cn));
+    store_c_next(unit, cn);
 }
 
 @compute @workgroup_size(THREADS)
@@ -50,9 +50,9 @@ fn lstm_cell_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let dcn = load_dc_next(unit) + dh * o * (1.0 - t * t);
     // 3. The gradients.
     let at = gate_of(unit);
-    dgates[at] = dcn * g * i * (1.0 - i);
-    dgates[at + p.cols] = dcn * c * f * (1.0 - f);
-    dgates[at + 2u * p.cols] = dcn * i * (1.0 - g * g);
-    dgates[at + 3u * p.cols] = dh * t * o * (1.0 - o);
-    dc[unit] = dcn * f;
+    store_dgates(at, dcn * g * i * (1.0 - i));
+    store_dgates(at + p.cols, dcn * c * f * (1.0 - f));
+    store_dgates(at + 2u * p.cols, dcn * i * (1.0 - g * g));
+    store_dgates(at + 3u * p.cols, dh * t * o * (1.0 - o));
+    store_dc(unit, dcn * f);
 }

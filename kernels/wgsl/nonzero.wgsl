@@ -40,7 +40,7 @@ fn nonzero_counts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
         count += countOneBits(truths(first, end));
     }
     let found = block_scan(count, thread);
-    if (thread == 0u) { counts[part] = found.all; }
+    if (thread == 0u) { store_counts(part, found.all); }
 }
 
 // counts[part] = how many come before it, and counts[parts] = all of them; by one workgroup.
@@ -52,12 +52,12 @@ fn nonzero_starts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
     for (var first = 0u; first < p.parts; first += THREADS) {
         let part = first + thread;
         var count = 0u;
-        if (part < p.parts) { count = counts[part]; }
+        if (part < p.parts) { count = load_counts(part); }
         let found = block_scan(count, thread);
-        if (part < p.parts) { counts[part] = carry + found.before; }
+        if (part < p.parts) { store_counts(part, carry + found.before); }
         carry += found.all;
     }
-    if (thread == 0u) { counts[p.parts] = carry; }
+    if (thread == 0u) { store_counts(p.parts, carry); }
 }
 
 @compute @workgroup_size(THREADS)
@@ -74,11 +74,11 @@ fn nonzero(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         var place = next + found.before;
         for (var i = 0u; i < ITEMS; i++) {
             if ((bits >> i & 1u) == 1u) {
-                if (place < p.size) { y[place] = first + i; }
+                if (place < p.size) { store_y(place, first + i); }
                 place++;
             }
         }
         next += found.all;
     }
-    for (var i = load_counts(p.parts) + part * THREADS + thread; i < p.size; i += p.parts * THREADS) { y[i] = 0u; }
+    for (var i = load_counts(p.parts) + part * THREADS + thread; i < p.size; i += p.parts * THREADS) { store_y(i, 0u); }
 }

@@ -116,14 +116,14 @@ fn reduce_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
                @builtin(local_invocation_index) thread: u32) {
     let work = row_work(block_index(group, groups), thread);
     let acc = fold(work, thread);
-    if (is_last(work)) { y[work.row] = finish(acc); }
+    if (is_last(work)) { store_y(work.row, finish(acc)); }
 }
 @compute @workgroup_size(THREADS)
 fn reduce_columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) thread: u32) {
     let work = column_work(block_index(group, groups), thread);
     let acc = fold(work, thread);
-    if (is_last(work)) { y[work.row] = finish(acc); }
+    if (is_last(work)) { store_y(work.row, finish(acc)); }
 }
 
 @compute @workgroup_size(THREADS)
@@ -152,5 +152,5 @@ fn reduce_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
         for (var part = work.lane; part < p.parts; part += p.lanes) { acc = merge(acc, saved_acc(row * p.parts + part)); }
     }
     acc = merge_lanes(acc, work, thread);
-    if (is_last(work)) { y[row] = finish(acc); }
+    if (is_last(work)) { store_y(row, finish(acc)); }
 }

@@ -29,7 +29,7 @@ fn merge(a: Acc, b: Acc) -> Acc {
 fn finish(acc: Acc) -> Out { return log(acc.sum) + shift(acc.max); }
 
 fn save_acc(at: u32, acc: Acc) {
-    accs[2u * at] = bitcast<u32>(acc.max);
-    accs[2u * at + 1u] = bitcast<u32>(acc.sum);
+    store_accs(2u * at, bitcast<u32>(acc.max));
+    store_accs(2u * at + 1u, bitcast<u32>(acc.sum));
 }
 fn saved_acc(at: u32) -> Acc { return Acc(bitcast<f32>(load_accs(2u * at)), bitcast<f32>(load_accs(2u * at + 1u))); }

@@ -33,9 +33,9 @@ fn finish(acc: Acc) -> Out {
 }
 
 fn save_acc(at: u32, acc: Acc) {
-    accs[3u * at] = bitcast<u32>(acc.n);
-    accs[3u * at + 1u] = bitcast<u32>(acc.mean);
-    accs[3u * at + 2u] = bitcast<u32>(acc.m2);
+    store_accs(3u * at, bitcast<u32>(acc.n));
+    store_accs(3u * at + 1u, bitcast<u32>(acc.mean));
+    store_accs(3u * at + 2u, bitcast<u32>(acc.m2));
 }
 fn saved_acc(at: u32) -> Acc {
     let mean = bitcast<f32>(load_accs(3u * at + 1u));

@@ -38,5 +38,5 @@ fn finish(acc: Acc) -> Out {
     return acc;
 }
 
-fn save_acc(at: u32, acc: Acc) { accs[at] = bitcast<u32>(acc); }
+fn save_acc(at: u32, acc: Acc) { store_accs(at, bitcast<u32>(acc)); }
 fn saved_acc(at: u32) -> Acc { return bitcast<f32>(load_accs(at)); }

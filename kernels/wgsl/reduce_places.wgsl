@@ -29,7 +29,7 @@ fn merge(a: Acc, b: Acc) -> Acc {
 fn finish(acc: Acc) -> Out { return acc.at; }
 
 fn save_acc(at: u32, acc: Acc) {
-    accs[2u * at] = bitcast<u32>(acc.value);
-    accs[2u * at + 1u] = acc.at;
+    store_accs(2u * at, bitcast<u32>(acc.value));
+    store_accs(2u * at + 1u, acc.at);
 }
 fn saved_acc(at: u32) -> Acc { return Acc(bitcast<Compute>(load_accs(2u * at)), load_accs(2u * at + 1u)); }

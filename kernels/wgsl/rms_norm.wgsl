@@ -35,9 +35,9 @@ fn rms_norm_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     }
     let rstd = inverse_rms(start, p.cols, 0.0, block_sum(own, thread), p.eps, thread);
     for (var col = thread; col < p.cols; col += THREADS) {
-        y[start + col] = load_x(start + col) * rstd * weight_or_one(col);
+        store_y(start + col, load_x(start + col) * rstd * weight_or_one(col));
     }
-    if (thread == 0u) { rstd_out[row] = rstd; }
+    if (thread == 0u) { store_rstd_out(row, rstd); }
 }
 
 // Differs from CUDA: as layer_norm_backward does.
@@ -64,7 +64,7 @@ fn rms_norm_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     // 4. The rest of it.
     for (var col = thread; col < p.cols; col += THREADS) {
         let xhat = load_x(start + col) * rstd;
-        dx[start + col] = rstd * (load_dy(start + col) * weight_or_one(col) - xhat * scale);
+        store_dx(start + col, rstd * (load_dy(start + col) * weight_or_one(col) - xhat * scale));
     }
 }
 
@@ -83,5 +83,5 @@ fn rms_norm_backward_sums(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
         own.x += load_dy(row * p.cols + col) * xhat;
     }
     own = sum_of_lanes(own, thread);
-    if (thread < WIDTH && col < p.cols && part < p.groups) { partial[part * p.cols + col] = own.x; }
+    if (thread < WIDTH && col < p.cols && part < p.groups) { store_partial(part * p.cols + col, own.x); }
 }

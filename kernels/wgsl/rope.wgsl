@@ -57,7 +57,7 @@ fn rope_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     // 1. Elements beyond rotary_dim.
     if (at >= turned) {
         let d = turned + at;
-        y[y_row + d * p.y_strides[3]] = load_x(x_row + d * p.x_strides[3]);
+        store_y(y_row + d * p.y_strides[3], load_x(x_row + d * p.x_strides[3]));
         return;
     }
     // 2. Pairs.
@@ -70,6 +70,6 @@ fn rope_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let sine = p.sign * load_sin(angle);
     let x1 = load_x(x_row + first * p.x_strides[3]);
     let x2 = load_x(x_row + second * p.x_strides[3]);
-    y[y_row + first * p.y_strides[3]] = x1 * cosine - x2 * sine;
-    y[y_row + second * p.y_strides[3]] = x2 * cosine + x1 * sine;
+    store_y(y_row + first * p.y_strides[3], x1 * cosine - x2 * sine);
+    store_y(y_row + second * p.y_strides[3], x2 * cosine + x1 * sine);
 }

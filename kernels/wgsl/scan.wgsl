@@ -104,7 +104,7 @@ fn scan_lines(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
         }
         workgroupBarrier();
         for (var i = thread; i < min(TILE, end - first); i += THREADS) {
-            y[row + at(first + i)] = Total(tile[slot(i)]);
+            store_y(row + at(first + i), Total(tile[slot(i)]));
         }
         workgroupBarrier();
         carry = join(carry, runs.all);
@@ -152,7 +152,7 @@ fn scan_columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     for (var t = part * p.part_len; t < min((part + 1u) * p.part_len, p.len); t++) {
         let place = base + at(t) * p.inner;
         fold = join(fold, widen(Item(load_x(place))));
-        y[place] = Total(narrow(fold));
+        store_y(place, Total(narrow(fold)));
     }
 }
 

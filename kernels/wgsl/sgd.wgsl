@@ -31,7 +31,7 @@ fn sgd(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups:
         let i = first + lane;
         if (i < s.len) { lanes[lane] = load_param(i) + s.negative_lr * gradient(i); }
     }
-    param[word] = pack_param(lanes);
+    store_word_param(word, pack_param(lanes));
 }
 
 @compute @workgroup_size(THREADS)
@@ -47,10 +47,10 @@ fn sgd_momentum(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
             let g = gradient(i);
             // In the first step the buffers hold nothing yet.
             var b = g;
-            if (s.first_step == 0u) { b = s.momentum * buffer[i] + s.fresh * g; }
-            buffer[i] = b;
+            if (s.first_step == 0u) { b = s.momentum * load_buffer(i) + s.fresh * g; }
+            store_buffer(i, b);
             lanes[lane] = load_param(i) + s.negative_lr * select(b, g + s.momentum * b, s.nesterov != 0u);
         }
     }
-    param[word] = pack_param(lanes);
+    store_word_param(word, pack_param(lanes));
 }

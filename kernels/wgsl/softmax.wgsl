@@ -15,7 +15,7 @@ fn forward_row(is_log: bool, row: u32, thread: u32) {
     let norm = norm_of(is_log, all.sum);
     // 3. Normalise. Subtracting the maximum first keeps both differences small where x is large.
     for (var col = thread; col < p.len; col += THREADS) {
-        y[start + col] = normalised(is_log, load_x(start + col) - all.max, norm);
+        store_y(start + col, normalised(is_log, load_x(start + col) - all.max, norm));
     }
 }
 fn norm_of(is_log: bool, sum: f32) -> f32 {
@@ -46,7 +46,7 @@ fn backward_row(is_log: bool, row: u32, thread: u32) {
         own += sum;
     }
     let total = block_sum(own, thread);
-    for (var col = thread; col < p.len; col += THREADS) { dx[start + col] = gradient(is_log, start + col, total); }
+    for (var col = thread; col < p.len; col += THREADS) { store_dx(start + col, gradient(is_log, start + col, total)); }
 }
 
 @compute @workgroup_size(THREADS)
@@ -122,7 +122,7 @@ fn forward_columns(is_log: bool, block: u32, thread: u32) {
     // 3. Normalise.
     for (var row = c.first; row < c.end; row += c.depth) {
         let at = c.start + row * p.inner;
-        y[at] = normalised(is_log, load_x(at) - own.max, norm);
+        store_y(at, normalised(is_log, load_x(at) - own.max, norm));
     }
 }
 
@@ -146,7 +146,7 @@ fn backward_columns(is_log: bool, block: u32, thread: u32) {
     let total = column_totals[thread % p.width];
     for (var row = c.first; row < c.end; row += c.depth) {
         let at = c.start + row * p.inner;
-        dx[at] = gradient(is_log, at, total);
+        store_dx(at, gradient(is_log, at, total));
     }
 }
 

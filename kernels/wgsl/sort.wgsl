@@ -103,8 +103,8 @@ fn sort_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
         let row = first_row + i / p.width;
         let col = i % p.width;
         if (row < p.rows && col < p.k) {
-            values[row * p.k + col] = load_x(row * p.cols + positions[i]);
-            indices[row * p.k + col] = positions[i];
+            store_values(row * p.k + col, load_x(row * p.cols + positions[i]));
+            store_indices(row * p.k + col, positions[i]);
         }
     }
 }
@@ -127,8 +127,8 @@ fn sort_chunks(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
     sort_runs(CHUNK, CHUNK, thread);
     let base = row * p.total + chunk * p.chunk_run;
     for (var i = thread; i < min(p.chunk_run, len); i += THREADS) {
-        keys_out[base + i] = keys[i];
-        positions_out[base + i] = first + positions[i];
+        store_keys_out(base + i, keys[i]);
+        store_positions_out(base + i, first + positions[i]);
     }
 }
 
@@ -224,8 +224,8 @@ fn sort_merge(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let tile = merge_tile(row, pair, block % p.tiles, thread);
     let base = row * p.total_out + pair * p.run_out + tile.first;
     for (var i = thread; i < tile.count; i += THREADS) {
-        keys_out[base + i] = keys[i];
-        positions_out[base + i] = positions[i];
+        store_keys_out(base + i, keys[i]);
+        store_positions_out(base + i, positions[i]);
     }
 }
 
@@ -238,7 +238,7 @@ fn sort_merge_last(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     let tile = merge_tile(block / p.tiles, 0u, block % p.tiles, thread);
     let row = p.first_row + block / p.tiles;
     for (var i = thread; i < tile.count; i += THREADS) {
-        values[row * p.k + tile.first + i] = load_x(row * p.cols + positions[i]);
-        indices[row * p.k + tile.first + i] = positions[i];
+        store_values(row * p.k + tile.first + i, load_x(row * p.cols + positions[i]));
+        store_indices(row * p.k + tile.first + i, positions[i]);
     }
 }

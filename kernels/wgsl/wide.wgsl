@@ -8,7 +8,7 @@ struct WideParams { len: u32 }
 fn unpack(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
           @builtin(local_invocation_index) thread: u32) {
     let i = block_index(group, groups) * THREADS + thread;
-    if (i < p.len) { y[i] = load_x(i); }
+    if (i < p.len) { store_y(i, load_x(i)); }
 }
 
 // A word of y from its elements in x; beyond the last there are zeros.
@@ -22,5 +22,5 @@ fn pack(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var lane = 0u; lane < LANES_y; lane++) {
         if (first + lane < p.len) { values[lane] = load_x(first + lane); }
     }
-    y[word] = pack_y(values);
+    store_word_y(word, pack_y(values));
 }

@@ -10,7 +10,7 @@ fn store_four(first: u32, len: u32, elements: array<Value_y, 4>) {
             for (var lane = 0u; lane < LANES_y; lane++) {
                 lanes[lane] = values[word * LANES_y + lane];
             }
-            y[at / LANES_y] = pack_y(lanes);
+            store_word_y(at / LANES_y, pack_y(lanes));
         }
     }
 }

@@ -192,13 +192,13 @@ impl<'a> Stage<'a> {
         self.bind(name, slot, Access::Read)
     }
 
-    /// Binds elements of 32 bits that are written as an array; its data start with the buffer.
+    /// Binds elements of 32 bits that are written through `store_<name>`; their data start with the buffer.
     pub(crate) fn write(self, name: &'static str, slot: Slot) -> Self {
         debug_assert!(slot.dtype.size_bytes() == 4 && slot.offset == 0, "{name}: {slot:?}");
         self.bind(name, slot, Access::Write)
     }
 
-    /// Binds elements that are written by whole words, which `pack_<name>` makes.
+    /// Binds elements that are written by whole words through `store_word_<name>`, which `pack_<name>` makes.
     pub(crate) fn words(self, name: &'static str, slot: Slot) -> Self {
         debug_assert!(slot.offset == 0, "{name}: {slot:?}");
         self.bind(name, slot, Access::Words)

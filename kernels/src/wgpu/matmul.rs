@@ -128,11 +128,12 @@ fn used(size: u64, stride: i64) -> i64 {
 }
 
 /// How a word of C is stored: see `wgsl/matmul_tile.wgsl`.
-const STORE: &str = "fn store(to: u32, lanes: Values_y) { y[to / LANES_y] = pack_y(lanes); }";
-const STORE_ACTIVATED: &str = "fn store(to: u32, lanes: Values_y) { y[to / LANES_y] = pack_y(activated(lanes)); }";
+const STORE: &str = "fn store(to: u32, lanes: Values_y) { store_word_y(to / LANES_y, pack_y(lanes)); }";
+const STORE_ACTIVATED: &str =
+    "fn store(to: u32, lanes: Values_y) { store_word_y(to / LANES_y, pack_y(activated(lanes))); }";
 const STORE_BOTH: &str = "fn store(to: u32, lanes: Values_y) {
-    pre[to / LANES_y] = pack_y(lanes);
-    y[to / LANES_y] = pack_y(activated(lanes));
+    store_word_pre(to / LANES_y, pack_y(lanes));
+    store_word_y(to / LANES_y, pack_y(activated(lanes)));
 }";
 
 /// What stands before the expression of an activation, and what such expressions write constants with.

@@ -22,8 +22,8 @@ alias Wide = vec2<f32>;
 fn widen(x: f32) -> Wide { return vec2<f32>(x, 0.0); }
 fn narrow(x: Wide) -> f32 { return x.x; }
 fn join(a: Wide, b: Wide) -> Wide { return join_floats(a, b); }
-fn total_at(i: u32) -> Wide { return vec2<f32>(totals[2u * i], totals[2u * i + 1u]); }
-fn set_total(i: u32, x: Wide) { totals[2u * i] = x.x; totals[2u * i + 1u] = x.y; }";
+fn total_at(i: u32) -> Wide { return vec2<f32>(load_totals(2u * i), load_totals(2u * i + 1u)); }
+fn set_total(i: u32, x: Wide) { store_totals(2u * i, x.x); store_totals(2u * i + 1u, x.y); }";
 
 /// What comes before a part, where there are several.
 const FLOAT_CARRIES: &str =
@@ -37,8 +37,8 @@ alias Wide = u32;
 fn widen(x: u32) -> u32 { return x; }
 fn narrow(x: u32) -> u32 { return x; }
 fn join(a: u32, b: u32) -> u32 { return join_integers(a, b); }
-fn total_at(i: u32) -> u32 { return totals[i]; }
-fn set_total(i: u32, x: u32) { totals[i] = x; }";
+fn total_at(i: u32) -> u32 { return load_totals(i); }
+fn set_total(i: u32, x: u32) { store_totals(i, x); }";
 
 /// The kernels' `ScanParams`.
 #[repr(C)]

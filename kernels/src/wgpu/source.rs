@@ -70,11 +70,12 @@ const MAX_TEXTS: usize = 4;
 pub enum Access {
     /// Elements of any dtype are read through `load_<name>`.
     Read,
-    /// Elements of 32 bits are written (and read) as an array.
+    /// Elements of 32 bits are written through `store_<name>`, and may be read.
     Write,
-    /// Words of 32 bits are written, each with one or several elements.
+    /// Words of 32 bits, each with one or several elements, are written through `store_word_<name>`.
     Words,
-    /// Elements of any dtype are written through `put_<name>`, whatever other invocations write beside them.
+    /// Elements of any dtype are written through `put_<name>`, whatever other invocations write beside them; those of 32
+    /// bits are raised through `raise_<name>` too.
     Scatter,
     /// There is no buffer; `load_<name>` gives 0.
     Absent,
@@ -207,8 +208,8 @@ impl Binding {
         let Binding { name, access, .. } = self;
         let (word, value) = (self.word_type(), self.value_type());
         let array = match access {
-            Access::Read => format!("{name}_words"),
-            _ => name.to_string(),
+            Access::Fault => name.to_string(),
+            _ => format!("{name}_words"),
         };
         let item = if matches!(access, Access::Fault | Access::Scatter) { "atomic<u32>" } else { word };
         // Every binding may be written: parts of one buffer, some read and some written, can then serve one launch.
@@ -235,6 +236,7 @@ impl Binding {
         };
         text += &format!("fn load_{name}(i: u32) -> {value} {{ let at = i{start}; return {element}; }}\n");
         match access {
+            Access::Write => text + &format!("fn store_{name}(i: u32, v: {value}) {{ {array}[i] = v; }}\n"),
             Access::Words => text + &self.packing(),
             Access::Scatter => text + &self.putting(),
             _ => text,
@@ -257,7 +259,8 @@ impl Binding {
         };
         format!(
             "const LANES_{name}: u32 = {lanes}u;\nalias Value_{name} = {value};\nalias Values_{name} = array<{value}, {lanes}>;\n\
-             fn pack_{name}(values: Values_{name}) -> u32 {{ let v = values; return {word}; }}\n"
+             fn pack_{name}(values: Values_{name}) -> u32 {{ let v = values; return {word}; }}\n\
+             fn store_word_{name}(word: u32, bits: u32) {{ {name}_words[word] = bits; }}\n"
         )
     }
 
@@ -270,13 +273,17 @@ impl Binding {
             DType::U8 => ("v & 255u", 4, "255u"),
             DType::Bool => ("u32(v != 0u)", 4, "255u"),
             _ => {
-                return format!("fn put_{name}(i: u32, v: {value}) {{ atomicStore(&{name}[i], bitcast<u32>(v)); }}\n");
+                return format!(
+                    "fn put_{name}(i: u32, v: {value}) {{ atomicStore(&{name}_words[i], bitcast<u32>(v)); }}\n\
+                     fn raise_{name}(i: u32, least: u32) {{ atomicMax(&{name}_words[i], least); }}\n"
+                );
             }
         };
         let bits_each = 32 / per_word;
         format!(
             "fn put_{name}(i: u32, v: {value}) {{ let at = i / {per_word}u; let shift = i % {per_word}u * {bits_each}u; \
-             let bits = {bits}; atomicAnd(&{name}[at], ~({mask} << shift)); atomicOr(&{name}[at], bits << shift); }}\n"
+             let bits = {bits}; atomicAnd(&{name}_words[at], ~({mask} << shift)); \
+             atomicOr(&{name}_words[at], bits << shift); }}\n"
         )
     }
 }
