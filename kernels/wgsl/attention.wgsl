@@ -6,7 +6,12 @@
 // hidden scores are NEG_LARGE, because a driver need not honour infinities.
 // include: attention_tile.wgsl
 
-fn put(to: u32, i: u32, x: f32) { store_o(i, x); }
+const PUT_LANES: u32 = LANES_o;
+fn put(to: u32, at: u32, x: vec4<f32>, i: u32) {
+    var lanes: Values_o;
+    for (var lane = 0u; lane < LANES_o; lane++) { lanes[lane] = x[i + lane]; }
+    store_lanes_o(at, lanes);
+}
 
 // The keys of a batch, the same for all threads: what is read from a buffer may differ, as far as a browser knows.
 var<workgroup> shared_k_len: u32;

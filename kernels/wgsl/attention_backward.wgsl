@@ -8,7 +8,12 @@
 // Differs from CUDA: lse, delta and the key lengths are one buffer, `saved`, because a kernel has eight at most.
 // include: attention_gradient.wgsl
 
-fn put(to: u32, i: u32, x: f32) { store_dq(i, x); }
+const PUT_LANES: u32 = LANES_dq;
+fn put(to: u32, at: u32, x: vec4<f32>, i: u32) {
+    var lanes: Values_dq;
+    for (var lane = 0u; lane < LANES_dq; lane++) { lanes[lane] = x[i + lane]; }
+    store_lanes_dq(at, lanes);
+}
 
 const ROW_THREADS = 16u;  // threads that share a query
 var<workgroup> partial: array<f32, THREADS>;

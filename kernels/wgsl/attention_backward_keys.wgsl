@@ -9,8 +9,11 @@
 const DK = 0u;
 const DV = 1u;
 const BOTH = 2u;
-fn put(to: u32, i: u32, x: f32) {
-    if (to == DK) { store_dk(i, x); } else { store_dv(i, x); }
+const PUT_LANES: u32 = LANES_dk;
+fn put(to: u32, at: u32, x: vec4<f32>, i: u32) {
+    var lanes: Values_dk;
+    for (var lane = 0u; lane < LANES_dk; lane++) { lanes[lane] = x[i + lane]; }
+    if (to == DK) { store_lanes_dk(at, lanes); } else { store_lanes_dv(at, lanes); }
 }
 
 // 3. dv = (z p)^T do and dk = scale ds^T q of one block of keys, over the queries of all heads that share the key head.

@@ -317,10 +317,11 @@ fn add_product(sums: ptr<function, Sums>, x: Matrix, first_col: u32, cols: u32, 
     }
 }
 
-// Writes four neighbouring columns of a row, of which `cols` exist.
+// Writes four neighbouring columns of a row, of which `cols` exist. The entry's file says how many are written at a time,
+// PUT_LANES, and writes so many from x[i] on with `put`.
 fn put_four(to: u32, start: u32, col_stride: u32, col: u32, cols: u32, x: vec4<f32>) {
-    for (var i = 0u; i < 4u; i++) {
-        if (col + i < cols) { put(to, start + (col + i) * col_stride, x[i]); }
+    for (var i = 0u; i < 4u; i += PUT_LANES) {
+        if (col + i < cols) { put(to, start + (col + i) * col_stride, x, i); }
     }
 }
 fn put_row(to: u32, start: u32, col_stride: u32, first_col: u32, cols: u32, row: Row, factor: f32, thread: u32) {

@@ -124,11 +124,16 @@ fn cross_entropy_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     var weight_sum = 0.0;
     if (p.spread != 0.0) { weight_sum = weight_sum_of(thread); }
     let probability_scale = sharp + spread * weight_sum;
-    for (var c = thread; c < p.classes; c += THREADS) {
-        var v = exp(load_x(start + c) - max - log_sum) * probability_scale;
-        if (p.spread != 0.0) { v -= spread * weight_of(c); }
-        if (c == label) { v -= sharp; }
-        store_dlogits(start + c, select(v, 0.0, label == NO_LABEL));
+    for (var first = LANES_dlogits * thread; first < p.classes; first += LANES_dlogits * THREADS) {
+        var lanes: Values_dlogits;
+        for (var lane = 0u; lane < LANES_dlogits; lane++) {
+            let c = first + lane;
+            var v = exp(load_x(start + c) - max - log_sum) * probability_scale;
+            if (p.spread != 0.0) { v -= spread * weight_of(c); }
+            if (c == label) { v -= sharp; }
+            lanes[lane] = select(v, 0.0, label == NO_LABEL);
+        }
+        store_lanes_dlogits(start + first, lanes);
     }
 }
 

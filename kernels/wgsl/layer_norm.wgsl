@@ -52,8 +52,13 @@ fn layer_norm_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let squares = select(own.y - n * rest * rest, own.y, own.y == inf());
     let rstd = inverse_rms(start, p.cols, mean, squares, p.eps, thread);
     // 3. Normalise.
-    for (var col = thread; col < p.cols; col += THREADS) {
-        store_y(start + col, ((load_x(start + col) - mean) - rest) * rstd * weight_or_one(col) + load_bias(col));
+    for (var col = LANES_y * thread; col < p.cols; col += LANES_y * THREADS) {
+        var lanes: Values_y;
+        for (var lane = 0u; lane < LANES_y; lane++) {
+            let xhat = ((load_x(start + col + lane) - mean) - rest) * rstd;
+            lanes[lane] = xhat * weight_or_one(col + lane) + load_bias(col + lane);
+        }
+        store_lanes_y(start + col, lanes);
     }
     if (thread == 0u) {
         store_mean_out(row, mean + rest);
@@ -86,10 +91,14 @@ fn layer_norm_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wor
     // 3. What of the normalised row's gradient only shifts or scales the row.
     own = block_sum2(own, thread) * per_col;
     // 4. The rest of it.
-    for (var col = thread; col < p.cols; col += THREADS) {
-        let xhat = (load_x(start + col) - mean) * rstd;
-        let g = load_dy(start + col) * weight_or_one(col);
-        store_dx(start + col, rstd * (g - own.x - xhat * own.y));
+    for (var col = LANES_dx * thread; col < p.cols; col += LANES_dx * THREADS) {
+        var lanes: Values_dx;
+        for (var lane = 0u; lane < LANES_dx; lane++) {
+            let xhat = (load_x(start + col + lane) - mean) * rstd;
+            let g = load_dy(start + col + lane) * weight_or_one(col + lane);
+            lanes[lane] = rstd * (g - own.x - xhat * own.y);
+        }
+        store_lanes_dx(start + col, lanes);
     }
 }
 

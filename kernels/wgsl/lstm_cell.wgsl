@@ -18,41 +18,52 @@ fn activations(unit: u32) -> vec4<f32> {
                      sigmoid(load_gates(at + 3u * p.cols) + load_gates_h(at + 3u * p.cols)));
 }
 
-// A thread for each element of the state.
+// A thread for each element of the state, or for those that share a word.
 @compute @workgroup_size(THREADS)
 fn lstm_cell_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                      @builtin(local_invocation_index) thread: u32) {
-    let unit = block_index(group, groups) * THREADS + thread;
+    let unit = (block_index(group, groups) * THREADS + thread) * LANES_h;
     if (unit >= p.rows * p.cols) { return; }
-    // 1. The activations.
-    let a = activations(unit);
-    // 2. The states.
-    let cn = a.y * load_c(unit) + a.x * a.z;
-    store_h(unit, a.w * tanh(cn));
-    store_c_next(unit, cn);
+    var h: Values_h;
+    var c_next: Values_c_next;
+    for (var lane = 0u; lane < LANES_h; lane++) {
+        // 1. The activations.
+        let a = activations(unit + lane);
+        // 2. The states.
+        let cn = a.y * load_c(unit + lane) + a.x * a.z;
+        h[lane] = a.w * tanh(cn);
+        c_next[lane] = cn;
+    }
+    store_lanes_h(unit, h);
+    store_lanes_c_next(unit, c_next);
 }
 
 @compute @workgroup_size(THREADS)
 fn lstm_cell_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                       @builtin(local_invocation_index) thread: u32) {
-    let unit = block_index(group, groups) * THREADS + thread;
+    let unit = (block_index(group, groups) * THREADS + thread) * LANES_dc;
     if (unit >= p.rows * p.cols) { return; }
-    // 1. The activations, again.
-    let a = activations(unit);
-    let i = a.x;
-    let f = a.y;
-    let g = a.z;
-    let o = a.w;
-    let c = load_c(unit);
-    let t = tanh(f * c + i * g);
-    // 2. What arrives at c_next, directly and through h.
-    let dh = load_dh(unit);
-    let dcn = load_dc_next(unit) + dh * o * (1.0 - t * t);
-    // 3. The gradients.
-    let at = gate_of(unit);
-    store_dgates(at, dcn * g * i * (1.0 - i));
-    store_dgates(at + p.cols, dcn * c * f * (1.0 - f));
-    store_dgates(at + 2u * p.cols, dcn * i * (1.0 - g * g));
-    store_dgates(at + 3u * p.cols, dh * t * o * (1.0 - o));
-    store_dc(unit, dcn * f);
+    var dgates: array<Values_dgates, 4>;
+    var dc: Values_dc;
+    for (var lane = 0u; lane < LANES_dc; lane++) {
+        // 1. The activations, again.
+        let a = activations(unit + lane);
+        let i = a.x;
+        let f = a.y;
+        let g = a.z;
+        let o = a.w;
+        let c = load_c(unit + lane);
+        let t = tanh(f * c + i * g);
+        // 2. What arrives at c_next, directly and through h.
+        let dh = load_dh(unit + lane);
+        let dcn = load_dc_next(unit + lane) + dh * o * (1.0 - t * t);
+        // 3. The gradients.
+        dgates[0][lane] = dcn * g * i * (1.0 - i);
+        dgates[1][lane] = dcn * c * f * (1.0 - f);
+        dgates[2][lane] = dcn * i * (1.0 - g * g);
+        dgates[3][lane] = dh * t * o * (1.0 - o);
+        dc[lane] = dcn * f;
+    }
+    for (var gate = 0u; gate < 4u; gate++) { store_lanes_dgates(gate_of(unit) + gate * p.cols, dgates[gate]); }
+    store_lanes_dc(unit, dc);
 }

@@ -34,8 +34,12 @@ fn rms_norm_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
         own += sum;
     }
     let rstd = inverse_rms(start, p.cols, 0.0, block_sum(own, thread), p.eps, thread);
-    for (var col = thread; col < p.cols; col += THREADS) {
-        store_y(start + col, load_x(start + col) * rstd * weight_or_one(col));
+    for (var col = LANES_y * thread; col < p.cols; col += LANES_y * THREADS) {
+        var lanes: Values_y;
+        for (var lane = 0u; lane < LANES_y; lane++) {
+            lanes[lane] = load_x(start + col + lane) * rstd * weight_or_one(col + lane);
+        }
+        store_lanes_y(start + col, lanes);
     }
     if (thread == 0u) { store_rstd_out(row, rstd); }
 }
@@ -62,9 +66,13 @@ fn rms_norm_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workg
     // 3. What of the normalised row's gradient only scales the row.
     let scale = block_sum(own, thread) * per_col;
     // 4. The rest of it.
-    for (var col = thread; col < p.cols; col += THREADS) {
-        let xhat = load_x(start + col) * rstd;
-        store_dx(start + col, rstd * (load_dy(start + col) * weight_or_one(col) - xhat * scale));
+    for (var col = LANES_dx * thread; col < p.cols; col += LANES_dx * THREADS) {
+        var lanes: Values_dx;
+        for (var lane = 0u; lane < LANES_dx; lane++) {
+            let xhat = load_x(start + col + lane) * rstd;
+            lanes[lane] = rstd * (load_dy(start + col + lane) * weight_or_one(col + lane) - xhat * scale);
+        }
+        store_lanes_dx(start + col, lanes);
     }
 }
 

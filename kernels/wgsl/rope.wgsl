@@ -2,7 +2,8 @@
 // x and y [B, H, T, D] with any strides, tables [positions, R / 2]. Formulas and twins: src/rope.rs, src/cpu/rope.rs,
 // cuda/rope.cu.
 //
-// Differs from CUDA: an invocation takes one pair, and y has one element to a word.
+// Differs from CUDA: an invocation takes one element of y, or those of a word of it, and not the two of a pair, which may
+// lie far apart.
 
 struct RopeParams {
     x_strides: vec4<u32>,
@@ -39,14 +40,25 @@ fn check_positions(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
     if (position >= p.table_rows) { report(i32(position), i32(p.table_rows), at); }
 }
 
+// Element d of a row of x, turned. `x_row` is where the row starts, and `angles` is where its angles do in the tables.
+fn turned(x_row: u32, d: u32, angles: u32) -> f32 {
+    let half = p.rotary_dim / 2u;
+    let pair = select(d % half, d / 2u, p.interleaved != 0u);
+    let is_first = select(d < half, d % 2u == 0u, p.interleaved != 0u);
+    let apart = select(half, 1u, p.interleaved != 0u);
+    let other = select(d - apart, d + apart, is_first);
+    let cosine = load_cos(angles + pair);
+    let sine = p.sign * load_sin(angles + pair);
+    return load_x(x_row + d * p.x_strides[3]) * cosine
+        + load_x(x_row + other * p.x_strides[3]) * select(sine, -sine, is_first);
+}
+
 @compute @workgroup_size(THREADS)
 fn rope_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                 @builtin(local_invocation_index) thread: u32) {
-    let unit = block_index(group, groups) * THREADS + thread;
-    let turned = p.rotary_dim / 2u;
-    let per_row = turned + (p.dim - p.rotary_dim);
-    let row = unit / per_row;
-    let at = unit - row * per_row;
+    let unit = (block_index(group, groups) * THREADS + thread) * LANES_y;
+    let row = unit / p.dim;
+    let first = unit - row * p.dim;
     if (row >= p.batch * p.heads * p.len) { return; }
     let line = row / p.len;
     let t = row - line * p.len;
@@ -54,22 +66,17 @@ fn rope_forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let h = line - b * p.heads;
     let x_row = b * p.x_strides[0] + h * p.x_strides[1] + t * p.x_strides[2];
     let y_row = b * p.y_strides[0] + h * p.y_strides[1] + t * p.y_strides[2];
-    // 1. Elements beyond rotary_dim.
-    if (at >= turned) {
-        let d = turned + at;
-        store_y(y_row + d * p.y_strides[3], load_x(x_row + d * p.x_strides[3]));
-        return;
+    var lanes: Values_y;
+    if (first >= p.rotary_dim) {
+        // 1. Elements beyond rotary_dim.
+        for (var lane = 0u; lane < LANES_y; lane++) { lanes[lane] = load_x(x_row + (first + lane) * p.x_strides[3]); }
+    } else {
+        // 2. Pairs.
+        let position = position_of(b, t);
+        if (position >= p.table_rows) { return; }
+        for (var lane = 0u; lane < LANES_y; lane++) {
+            lanes[lane] = turned(x_row, first + lane, position * p.table_stride);
+        }
     }
-    // 2. Pairs.
-    let position = position_of(b, t);
-    if (position >= p.table_rows) { return; }
-    let first = select(at, 2u * at, p.interleaved != 0u);
-    let second = select(at + turned, 2u * at + 1u, p.interleaved != 0u);
-    let angle = position * p.table_stride + at;
-    let cosine = load_cos(angle);
-    let sine = p.sign * load_sin(angle);
-    let x1 = load_x(x_row + first * p.x_strides[3]);
-    let x2 = load_x(x_row + second * p.x_strides[3]);
-    store_y(y_row + first * p.y_strides[3], x1 * cosine - x2 * sine);
-    store_y(y_row + second * p.y_strides[3], x2 * cosine + x1 * sine);
+    store_lanes_y(y_row + first * p.y_strides[3], lanes);
 }

@@ -14,8 +14,12 @@ fn forward_row(is_log: bool, row: u32, thread: u32) {
     let all = exponentials(start, p.len, thread);
     let norm = norm_of(is_log, all.sum);
     // 3. Normalise. Subtracting the maximum first keeps both differences small where x is large.
-    for (var col = thread; col < p.len; col += THREADS) {
-        store_y(start + col, normalised(is_log, load_x(start + col) - all.max, norm));
+    for (var col = LANES_y * thread; col < p.len; col += LANES_y * THREADS) {
+        var lanes: Values_y;
+        for (var lane = 0u; lane < LANES_y; lane++) {
+            lanes[lane] = normalised(is_log, load_x(start + col + lane) - all.max, norm);
+        }
+        store_lanes_y(start + col, lanes);
     }
 }
 fn norm_of(is_log: bool, sum: f32) -> f32 {
@@ -46,7 +50,11 @@ fn backward_row(is_log: bool, row: u32, thread: u32) {
         own += sum;
     }
     let total = block_sum(own, thread);
-    for (var col = thread; col < p.len; col += THREADS) { store_dx(start + col, gradient(is_log, start + col, total)); }
+    for (var col = LANES_dx * thread; col < p.len; col += LANES_dx * THREADS) {
+        var lanes: Values_dx;
+        for (var lane = 0u; lane < LANES_dx; lane++) { lanes[lane] = gradient(is_log, start + col + lane, total); }
+        store_lanes_dx(start + col, lanes);
+    }
 }
 
 @compute @workgroup_size(THREADS)

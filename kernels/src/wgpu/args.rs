@@ -148,6 +148,8 @@ fn too_large(size: u64) -> Error {
 pub struct Stage<'a> {
     device: &'a WgpuDevice,
     unit: Unit,
+    /// Whether arrays of f16 are wanted whatever is known of the device's conversions.
+    native: Option<bool>,
     slots: [Option<Slot>; MAX_BINDINGS],
     places: [u32; PLACES_BYTES / 4],
     params: [u32; PARAMS_BYTES / 4],
@@ -161,7 +163,8 @@ impl<'a> Stage<'a> {
     pub(crate) fn new(device: &'a WgpuDevice, file: &'static str, entry: &'static str) -> Stage<'a> {
         Stage {
             device,
-            unit: Unit::new(file, entry),
+            unit: Unit { subgroups: device.has_subgroups(), ..Unit::new(file, entry) },
+            native: None,
             slots: [None; MAX_BINDINGS],
             places: [0; PLACES_BYTES / 4],
             params: [0; PARAMS_BYTES / 4],
@@ -178,7 +181,8 @@ impl<'a> Stage<'a> {
     }
 
     fn bind(mut self, name: &'static str, slot: Slot, access: Access) -> Self {
-        push(&mut self.unit.bindings, Binding { name, dtype: slot.dtype, access });
+        let is_native = matches!(access, Access::Read | Access::Write) && self.is_native(slot.dtype);
+        push(&mut self.unit.bindings, Binding { name, dtype: slot.dtype, access, is_native });
         if access != Access::Absent {
             let number = self.slots.iter().flatten().count();
             self.places[number] = slot.offset as u32;
@@ -192,10 +196,22 @@ impl<'a> Stage<'a> {
         self.bind(name, slot, Access::Read)
     }
 
-    /// Binds elements of 32 bits that are written through `store_<name>`; their data start with the buffer.
+    /// Whether elements of `dtype` are bound as an array of f16.
+    fn is_native(&self, dtype: DType) -> bool {
+        dtype == DType::F16 && self.native.unwrap_or_else(|| self.device.has_native_f16())
+    }
+
+    /// Binds arrays of f16 from here on, or words, whatever the device's conversions are like.
+    pub(crate) fn natively(self, native: bool) -> Self {
+        Stage { native: Some(native), ..self }
+    }
+
+    /// Binds elements that are written through `store_<name>`, or `LANES_<name>` at a time through `store_lanes_<name>`;
+    /// their data start with the buffer. Those of which a word holds several can only be written in the second way.
     pub(crate) fn write(self, name: &'static str, slot: Slot) -> Self {
-        debug_assert!(slot.dtype.size_bytes() == 4 && slot.offset == 0, "{name}: {slot:?}");
-        self.bind(name, slot, Access::Write)
+        debug_assert!(slot.offset == 0, "{name}: {slot:?}");
+        let is_alone = slot.dtype.size_bytes() == 4 || self.is_native(slot.dtype);
+        self.bind(name, slot, if is_alone { Access::Write } else { Access::Words })
     }
 
     /// Binds elements that are written by whole words through `store_word_<name>`, which `pack_<name>` makes.

@@ -13,6 +13,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::args::Workspace;
 use super::copy::{sizes, strides};
+use super::wide::run_of;
 use super::{Slot, Stage, WgpuArgs, size};
 use crate::attention::AttentionParams;
 use crate::{DType, Result};
@@ -204,7 +205,7 @@ fn both(args: &WgpuArgs<'_>, p: &AttentionParams) -> Result<(Params, Hiding)> {
 pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let call = Call::new(args)?;
     let p = &call.p;
-    let o = args.wide(0)?;
+    let o = args.runs(0, run_of(p.value_dim, p.o_strides))?;
     let cols = width(p.value_dim, WIDEST);
     call.stage("attention", "attention_forward", cols, None)
         .optional("key_lengths", (p.has_key_lengths == 1).then(|| args.input(5)))
@@ -247,7 +248,9 @@ impl Call<'_, '_> {
     #[track_caller]
     fn keys(&self, saved: Slot) -> Result<()> {
         let (args, p) = (self.args, &self.p);
-        let (dk, dv) = (args.wide(1)?, args.wide(2)?);
+        // One function writes both, so both go by words or neither does.
+        let run = run_of(p.head_dim, p.dk_strides).min(run_of(p.value_dim, p.dv_strides));
+        let (dk, dv) = (args.runs(1, run)?, args.runs(2, run)?);
         let run = |part: u32, dim: u64| {
             let cols = width(dim, WIDEST);
             self.stage("attention_backward_keys", "attention_backward_keys", cols, Some(args.input(8)))
@@ -272,8 +275,8 @@ impl Call<'_, '_> {
     #[track_caller]
     fn queries(&self, saved: Slot) -> Result<()> {
         let (args, p) = (self.args, &self.p);
-        let dq = args.wide(0)?;
-        let dbias = if args.n_outputs() > 3 { Some(args.wide(3)?) } else { None };
+        let dq = args.runs(0, run_of(p.head_dim, p.dq_strides))?;
+        let dbias = if args.n_outputs() > 3 { Some(args.once(3)?) } else { None };
         // A kernel that writes no gradient of a bias still names where it would.
         let nowhere = args.workspace(DType::F32, 1)?;
         let cols = width(p.head_dim, WIDEST);

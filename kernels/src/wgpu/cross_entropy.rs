@@ -93,7 +93,7 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let labels = args.input(1);
     let params = Params::new(&of, labels.dtype)?;
     check_labels(args, labels, &params, of.ignore_index)?;
-    let loss = args.wide(0)?;
+    let loss = args.once(0)?;
     let [losses, weights] = two_of(args, params.rows as usize)?;
     let reduced = (of.reduction != Reduction::None as u64).then(|| losses.slot());
     rows(args, &params)
@@ -150,7 +150,7 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let labels = args.input(2);
     let params = Params::new(&of, labels.dtype)?;
     check_labels(args, labels, &params, of.ignore_index)?;
-    let dlogits = args.wide(0)?;
+    let dlogits = args.runs(0, params.classes as usize)?;
     rows(args, &params)
         .read("dy", args.input(0))
         .read("x", args.input(1))

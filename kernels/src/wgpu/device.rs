@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::wgpu;
 
@@ -12,7 +12,7 @@ use super::adapter::{self, Features, Limits, Opened, missing};
 use super::memory::Arena;
 use super::pipeline::Pipelines;
 use super::recorder::Recorder;
-use super::{Unit, WgpuMemory};
+use super::{Unit, WgpuMemory, halves};
 use crate::cpu::memory::MemoryStats;
 use crate::{DType, Error, ErrorKind, Result};
 
@@ -25,6 +25,8 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: Limits,
     features: Features,
+    /// Whether f16 is what it is on the host, once somebody has asked.
+    native_f16: OnceLock<bool>,
     arena: Arena,
     pipelines: Pipelines,
     recorder: Recorder,
@@ -80,6 +82,7 @@ impl WgpuDevice {
             info,
             limits,
             features,
+            native_f16: OnceLock::new(),
             faults: Mutex::default(),
             may_have_faults: AtomicBool::new(false),
             trouble,
@@ -100,6 +103,19 @@ impl WgpuDevice {
     /// What kernels and launches may use beyond the guaranteed.
     pub fn features(&self) -> &Features {
         &self.0.features
+    }
+
+    /// Whether kernels read and write arrays of f16: the device has them, and converts as the host does. What is found out
+    /// of it is waited for, which a browser does not allow: f16 goes by words there, and so do errors, which come again.
+    pub fn has_native_f16(&self) -> bool {
+        let is_native = || halves::are_exact(self).unwrap_or(false);
+        let may_be = self.0.features.f16 && !cfg!(target_arch = "wasm32");
+        may_be && *self.0.native_f16.get_or_init(is_native)
+    }
+
+    /// Whether workgroups reduce by subgroups. A browser names the built-in values that this takes otherwise.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        self.0.features.subgroups && !cfg!(target_arch = "wasm32")
     }
 
     /// Every unit that was compiled so far.

@@ -124,7 +124,7 @@ fn sums(op: &'static str, args: &WgpuArgs<'_>) -> Result<()> {
         stage.write("runs", runs.slot()).groups_for(outer * slots * inner).run()?;
     }
     // 3. The sums of all groups.
-    let y = if fresh == 0 { args.wide_kept(0)? } else { args.wide(0)? };
+    let y = if fresh == 0 { args.wide_kept(0)? } else { args.once(0)? };
     let stage = on("index_sums").read("starts", starts.slot()).read("runs", runs.slot());
     stage.write("y", y.slot()).groups_for(outer * rows * inner).run()?;
     y.finish()

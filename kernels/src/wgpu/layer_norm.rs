@@ -43,7 +43,7 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let mut rest = 1..;
     let mut optional = |flag: u64| if flag != 0 { rest.next().map(|index| args.input(index)) } else { None };
     let [weight, bias] = [of.has_weight, of.has_bias].map(&mut optional);
-    let y = args.wide(0)?;
+    let y = args.runs(0, params.cols as usize)?;
     args.stage("layer_norm_forward")
         .read("x", args.input(0))
         .optional("weight", weight)
@@ -68,7 +68,7 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     }
     let [dy, x, mean, rstd] = [0, 1, 2, 3].map(|index| args.input(index));
     let weight = (of.has_weight != 0).then(|| args.input(4));
-    let dx = args.wide(0)?;
+    let dx = args.runs(0, params.cols as usize)?;
     args.stage("layer_norm_backward")
         .read("dy", dy)
         .read("x", x)

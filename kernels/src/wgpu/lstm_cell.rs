@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::wide::Wide;
 use super::{Stage, WgpuArgs, size};
 use crate::Result;
 use crate::lstm_cell::LstmCellParams;
@@ -18,8 +19,8 @@ struct Params {
 pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let of: LstmCellParams = args.params();
-    let (h, c_next) = (args.wide(0)?, args.wide(1)?);
-    stage(args, &of)?
+    let [h, c_next] = results(args, &of)?;
+    stage(args, &of, h.lanes())?
         .read("gates", args.input(0))
         .read("c", args.input(1))
         .optional("gates_h", (of.has_gates_h != 0).then(|| args.input(2)))
@@ -37,8 +38,8 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let mut rest = 2..;
     let mut optional = |flag: u64| if flag != 0 { rest.next().map(|index| args.input(index)) } else { None };
     let [gates_h, dh, dc_next] = [of.has_gates_h, of.has_dh, of.has_dc_next].map(&mut optional);
-    let (dgates, dc) = (args.wide(0)?, args.wide(1)?);
-    stage(args, &of)?
+    let [dgates, dc] = results(args, &of)?;
+    stage(args, &of, dc.lanes())?
         .read("gates", args.input(0))
         .read("c", args.input(1))
         .optional("gates_h", gates_h)
@@ -51,11 +52,17 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     dc.finish()
 }
 
-/// The kernel's entry, with an invocation for each element of the state.
+/// The outputs, whose rows are one or several times those of the state.
 #[track_caller]
-fn stage<'a>(args: &WgpuArgs<'a>, of: &LstmCellParams) -> Result<Stage<'a>> {
+fn results<'a>(args: &WgpuArgs<'a>, of: &LstmCellParams) -> Result<[Wide<'a>; 2]> {
+    Ok([args.runs(0, of.cols as usize)?, args.runs(1, of.cols as usize)?])
+}
+
+/// The kernel's entry, with an invocation for each `lanes` elements of the state.
+#[track_caller]
+fn stage<'a>(args: &WgpuArgs<'a>, of: &LstmCellParams, lanes: usize) -> Result<Stage<'a>> {
     let params = Params { rows: size(of.rows)?, cols: size(of.cols)? };
     // The gates are four times as many, and have numbers too.
     let units = size(4 * of.rows * of.cols)? / 4;
-    Ok(args.stage(args.kernel.entry).params(&params).groups_for(units as usize))
+    Ok(args.stage(args.kernel.entry).params(&params).groups_for(units as usize / lanes))
 }

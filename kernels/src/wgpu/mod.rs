@@ -14,6 +14,7 @@
 mod adapter;
 mod args;
 mod device;
+mod halves;
 mod items;
 mod memory;
 mod pipeline;

@@ -145,7 +145,7 @@ fn compute(dtype: DType) -> Option<&'static str> {
 /// What the output is made of, for the kernels' `Out`.
 fn out(y: Slot) -> &'static str {
     match y.dtype {
-        DType::F32 => "alias Out = f32;",
+        dtype if dtype.is_float() => "alias Out = f32;",
         DType::I32 => "alias Out = i32;",
         _ => "alias Out = u32;",
     }
@@ -158,7 +158,7 @@ fn reduce(args: &WgpuArgs<'_>, op: Op, arguments: Arguments) -> Result<()> {
     let Some(compute) = compute(args.elem) else { return Err(args.unsupported()) };
     let (by_columns, lanes) = lanes(&of);
     let params = Params::new(&of, lanes, arguments)?;
-    let (x, y) = (args.input(0), args.wide(0)?);
+    let (x, y) = (args.input(0), args.once(0)?);
     let stage = |entry: &'static str| -> Stage<'_> {
         args.stage(entry).file(op.file).define("OP", op.number).text(compute).text(out(y.slot()))
     };

@@ -31,7 +31,7 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let of: RmsNormParams = args.params();
     let params = Params::new(&of)?;
-    let y = args.wide(0)?;
+    let y = args.runs(0, params.cols as usize)?;
     args.stage("rms_norm_forward")
         .read("x", args.input(0))
         .optional("weight", (of.has_weight != 0).then(|| args.input(1)))
@@ -54,7 +54,7 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     }
     let [dy, x, rstd] = [0, 1, 2].map(|index| args.input(index));
     let weight = (of.has_weight != 0).then(|| args.input(3));
-    let dx = args.wide(0)?;
+    let dx = args.runs(0, params.cols as usize)?;
     args.stage("rms_norm_backward")
         .read("dy", dy)
         .read("x", x)

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::wide::run_of;
 use super::{Stage, WgpuArgs, place, size};
 use crate::rope::RopeParams;
 use crate::{Error, ErrorKind, Result};
@@ -63,7 +64,6 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
         let first = params.first_position.max(params.table_rows);
         return Err(Error::new(outside(first as i64, params.table_rows as i64, 0)).in_op("rope"));
     }
-    let units = rows * (params.rotary_dim / 2 + (params.dim - params.rotary_dim));
     let device_params = Params::new(&params)?;
     let on = |entry| -> Stage<'_> {
         let stage = args.stage(entry).params(&device_params);
@@ -72,9 +72,9 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     if params.has_positions == 1 {
         on("check_positions").groups_for((params.batch * params.len) as usize).faults("rope", outside).run()?;
     }
-    let y = args.wide(0)?;
+    let y = args.runs(0, run_of(params.dim, params.y_strides))?;
     let stage = on("rope_forward").read("x", args.input(0)).read("cos", args.input(1)).read("sin", args.input(2));
-    stage.write("y", y.slot()).groups_for(units as usize).run()?;
+    stage.write("y", y.slot()).groups_for((rows * params.dim) as usize / y.lanes()).run()?;
     y.finish()
 }
 

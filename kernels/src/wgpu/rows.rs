@@ -59,7 +59,7 @@ impl ColumnSums {
     pub(crate) fn finish(&self, args: &WgpuArgs<'_>) -> Result<()> {
         let ColumnSums { groups, cols, n_sums, .. } = *self;
         for index in 0..n_sums {
-            let y = args.wide(1 + index as usize)?;
+            let y = args.once(1 + index as usize)?;
             args.stage("column_sums")
                 .file("column_sums")
                 .read("partial", self.slot())

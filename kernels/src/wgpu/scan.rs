@@ -94,7 +94,7 @@ fn scan(args: &WgpuArgs<'_>, is_product: u32) -> Result<()> {
         zero: 0,
     };
     let units = rows * parts;
-    let y = args.wide(0)?;
+    let y = args.once(0)?;
     let on = |entry| -> Stage<'_> {
         let stage = args.stage(entry).params(&params).define("IS_PRODUCT", is_product);
         let stage = texts(stage, args.elem, y.slot().dtype);

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::rows::row_threads;
+use super::wide::Wide;
 use super::{Stage, WgpuArgs, size};
 use crate::Result;
 use crate::softmax::SoftmaxParams;
@@ -22,7 +23,7 @@ pub(crate) fn forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let is_log = args.kernel.entry.starts_with("log");
     let columns = if is_log { "log_softmax_forward_columns" } else { "softmax_forward_columns" };
-    let y = args.wide(0)?;
+    let y = results(args)?;
     stage(args, columns)?.read("x", args.input(0)).write("y", y.slot()).run()?;
     y.finish()
 }
@@ -32,9 +33,16 @@ pub(crate) fn backward(args: &mut WgpuArgs<'_>) -> Result<()> {
     args.floats_only()?;
     let is_log = args.kernel.entry.starts_with("log");
     let columns = if is_log { "log_softmax_backward_columns" } else { "softmax_backward_columns" };
-    let dx = args.wide(0)?;
+    let dx = results(args)?;
     stage(args, columns)?.read("y", args.input(0)).read("dy", args.input(1)).write("dx", dx.slot()).run()?;
     dx.finish()
+}
+
+/// The output: rows, or columns whose elements are written one by one.
+#[track_caller]
+fn results<'a>(args: &WgpuArgs<'a>) -> Result<Wide<'a>> {
+    let SoftmaxParams { len, inner, .. } = args.params();
+    args.runs(0, if inner == 1 { len as usize } else { 1 })
 }
 
 /// The kernel's entry where the dim is the last, else the one for columns.

@@ -60,7 +60,7 @@ pub(crate) fn sort(args: &mut WgpuArgs<'_>) -> Result<()> {
     }
     let [rows, cols, k, descending] = [size(rows)?, size(cols)?, size(k)?, size(descending)?];
     let params = Params { rows, cols, k, descending, ..Params::default() };
-    let values = args.wide(0)?;
+    let values = args.once(0)?;
     let outputs = [values.slot(), args.output(1)];
     match cols <= CHUNK {
         true => short_rows(args, params, outputs)?,

@@ -56,6 +56,7 @@ const FILES: &[(&str, &str)] = &[
     ("softmax.wgsl", include_str!("../../wgsl/softmax.wgsl")),
     ("softmax_sums.wgsl", include_str!("../../wgsl/softmax_sums.wgsl")),
     ("sort.wgsl", include_str!("../../wgsl/sort.wgsl")),
+    ("subgroups.wgsl", include_str!("../../wgsl/subgroups.wgsl")),
     ("wide.wgsl", include_str!("../../wgsl/wide.wgsl")),
     ("words.wgsl", include_str!("../../wgsl/words.wgsl")),
 ];
@@ -70,7 +71,7 @@ const MAX_TEXTS: usize = 4;
 pub enum Access {
     /// Elements of any dtype are read through `load_<name>`.
     Read,
-    /// Elements of 32 bits are written through `store_<name>`, and may be read.
+    /// Elements of 32 bits, or native ones, are written through `store_<name>`, and may be read.
     Write,
     /// Words of 32 bits, each with one or several elements, are written through `store_word_<name>`.
     Words,
@@ -92,6 +93,9 @@ pub struct Binding {
     pub dtype: DType,
     /// What is done with it.
     pub access: Access,
+    /// Whether it is an array of f16, and not of words: so for elements that are read or written one by one, on a device
+    /// whose conversions are exact.
+    pub is_native: bool,
 }
 
 /// One entry point with the dtypes of its bindings, its constants, and further text. It holds no allocation: every launch
@@ -104,6 +108,8 @@ pub struct Unit {
     pub entry: &'static str,
     /// Invocations of a workgroup: the constant `THREADS`.
     pub threads: u32,
+    /// Whether a workgroup may reduce by subgroups.
+    pub subgroups: bool,
     /// A further file whose items it may use.
     pub functions: &'static str,
     /// The buffers, in order.
@@ -129,6 +135,7 @@ impl Unit {
             file,
             entry,
             threads: 256,
+            subgroups: false,
             functions: "",
             bindings: [None; MAX_BINDINGS],
             defines: [None; MAX_DEFINES],
@@ -147,15 +154,24 @@ impl Unit {
         let mut texts = vec![own.clone()];
         texts.extend(included(&own));
         texts.push(self.declarations().into());
-        texts.extend([self.functions, "functions", "prelude"].map(read));
+        let reductions = if self.subgroups { "subgroups" } else { "" };
+        texts.extend([self.functions, "functions", reductions, "prelude"].map(read));
         let texts: Vec<&str> = texts.iter().map(|text| &text[..]).collect();
-        reachable(&texts, self.entry)
+        let mut text = reachable(&texts, self.entry);
+        if text.contains("var<private> own_subgroup") {
+            text = with_own_subgroup(&text, self.entry);
+        }
+        // In front of the first line, so that errors name the file's lines.
+        if self.bindings.iter().flatten().any(|binding| binding.is_native) {
+            text.insert_str(0, "enable f16; ");
+        }
+        text
     }
 
     /// The unit in one line, for messages: `softmax softmax_forward x:f16 y:f32`.
     pub fn label(&self) -> String {
         let mut label = format!("{} {}", self.file, self.entry);
-        for Binding { name, dtype, access } in self.bindings.iter().flatten() {
+        for Binding { name, dtype, access, .. } in self.bindings.iter().flatten() {
             match access {
                 Access::Absent | Access::Fault => {}
                 _ => label += &format!(" {name}:{dtype}"),
@@ -197,6 +213,7 @@ impl Binding {
     /// The type of a word of the buffer.
     fn word_type(&self) -> &'static str {
         match (self.access, self.dtype) {
+            _ if self.is_native => "f16",
             (Access::Words | Access::Scatter, _) => "u32",
             (_, DType::F32) => "f32",
             (_, DType::I32) => "i32",
@@ -227,6 +244,7 @@ impl Binding {
         };
         let (half, quarter) = (word("at >> 1u"), word("at >> 2u"));
         let element = match self.dtype {
+            DType::F16 if self.is_native => format!("f32({})", word("at")),
             DType::F16 => format!("f16_to_f32(({half} >> ((at & 1u) * 16u)) & 0xffffu)"),
             DType::BF16 => format!("bf16_to_f32({half} >> ((at & 1u) * 16u))"),
             DType::U8 => format!("({quarter} >> ((at & 3u) * 8u)) & 255u"),
@@ -236,11 +254,22 @@ impl Binding {
         };
         text += &format!("fn load_{name}(i: u32) -> {value} {{ let at = i{start}; return {element}; }}\n");
         match access {
-            Access::Write => text + &format!("fn store_{name}(i: u32, v: {value}) {{ {array}[i] = v; }}\n"),
+            Access::Write => text + &self.storing(),
             Access::Words => text + &self.packing(),
             Access::Scatter => text + &self.putting(),
             _ => text,
         }
+    }
+
+    /// How an element that has its place to itself is written, and the same as what the elements of a word are written by.
+    fn storing(&self) -> String {
+        let (name, value) = (self.name, self.value_type());
+        let stored = if self.is_native { "f16(v)" } else { "v" };
+        format!(
+            "fn store_{name}(i: u32, v: {value}) {{ {name}_words[i] = {stored}; }}\n\
+             const LANES_{name}: u32 = 1u;\nalias Value_{name} = {value};\nalias Values_{name} = array<{value}, 1>;\n\
+             fn store_lanes_{name}(i: u32, values: Values_{name}) {{ store_{name}(i, values[0]); }}\n"
+        )
     }
 
     /// How the elements of a word are put into it.
@@ -260,7 +289,8 @@ impl Binding {
         format!(
             "const LANES_{name}: u32 = {lanes}u;\nalias Value_{name} = {value};\nalias Values_{name} = array<{value}, {lanes}>;\n\
              fn pack_{name}(values: Values_{name}) -> u32 {{ let v = values; return {word}; }}\n\
-             fn store_word_{name}(word: u32, bits: u32) {{ {name}_words[word] = bits; }}\n"
+             fn store_word_{name}(word: u32, bits: u32) {{ {name}_words[word] = bits; }}\n\
+             fn store_lanes_{name}(i: u32, values: Values_{name}) {{ store_word_{name}(i / {lanes}u, pack_{name}(values)); }}\n"
         )
     }
 
@@ -288,7 +318,18 @@ impl Binding {
     }
 }
 
-/// The text of a file.
+/// The entry with the built-in values that `subgroups.wgsl` asks for among its parameters.
+fn with_own_subgroup(text: &str, entry: &str) -> String {
+    let start = format!("fn {entry}(");
+    let Some((before, rest)) = text.split_once(&start) else { return text.into() };
+    let Some((parameters, body)) = rest.split_once('{') else { return text.into() };
+    format!(
+        "{before}{start}@builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32, \
+         @builtin(subgroup_invocation_id) lane: u32, {parameters}{{ own_subgroup = vec3<u32>(subgroup, subgroups, lane);{body}"
+    )
+}
+
+/// The text of a file; that of no name is empty.
 fn read(name: &str) -> Cow<'static, str> {
     let name = format!("{name}.wgsl");
     let folder = std::env::var_os("CHAINRULE_KERNELS_WGSL").filter(|folder| !folder.is_empty());

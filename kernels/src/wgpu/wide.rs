@@ -1,7 +1,10 @@
-//! Outputs whose elements share words: kernels write them with one element to a word, and they are packed afterwards.
+//! Outputs whose elements share words: written by whole words, alone where a device can do that, or with one element to a
+//! word, and packed afterwards.
 //!
 //! Two invocations must not write one word, and which elements of a row share a word with the next row depends on the
-//! row's length. So a kernel writes f32 (or u32 for u8 and bool), and one more pass rounds and packs.
+//! row's length. Where it fills whole words, an invocation takes the elements of a word; elements of native f16 are stored
+//! one by one. What is left (rows of odd length, sums that are added to, u8 and bool) is written as f32 (or u32 for u8 and
+//! bool), and one more pass rounds and packs.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -12,19 +15,44 @@ use crate::{DType, Result};
 /// Elements of a word that one invocation packs or unpacks.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct WideParams {
-    len: u32,
+pub(super) struct WideParams {
+    pub(super) len: u32,
 }
 
-/// An output with one element to a word.
+/// An output as a kernel writes it: itself, or with one element to a word.
 pub(crate) struct Wide<'a> {
     device: &'a WgpuDevice,
     output: Slot,
     workspace: Option<Workspace>,
 }
 
+/// The neighbouring elements of a matrix with `dim` columns and any strides whose words no other row shares: how long the
+/// runs of [`WgpuArgs::runs`] are.
+pub(crate) fn run_of(dim: u64, strides: [i64; 4]) -> usize {
+    let is_even = strides[..3].iter().all(|stride| stride % 2 == 0);
+    if dim.is_multiple_of(2) && strides[3] == 1 && is_even { dim as usize } else { 1 }
+}
+
 impl<'a> WgpuArgs<'a> {
-    /// Output `index` to be written whole.
+    /// Output `index` to be written whole, each element once and by itself; none may be read.
+    #[track_caller]
+    pub(crate) fn once(&self, index: usize) -> Result<Wide<'a>> {
+        self.runs(index, 1)
+    }
+
+    /// Output `index` to be written whole, each element once, in runs of `len` neighbours: those of a word together, through
+    /// `store_lanes_<name>`. None may be read.
+    #[track_caller]
+    pub(crate) fn runs(&self, index: usize, len: usize) -> Result<Wide<'a>> {
+        let output = self.output(index);
+        let is_native = output.dtype == DType::F16 && self.device.has_native_f16();
+        if is_native || len.is_multiple_of(per_word(output.dtype)) {
+            return Ok(Wide { device: self.device, output, workspace: None });
+        }
+        self.wide(index)
+    }
+
+    /// Output `index` to be written whole, with one element to a word.
     #[track_caller]
     pub(crate) fn wide(&self, index: usize) -> Result<Wide<'a>> {
         let output = self.output(index);
@@ -50,7 +78,18 @@ impl<'a> WgpuArgs<'a> {
     }
 }
 
+/// How many elements share a word.
+fn per_word(dtype: DType) -> usize {
+    (4 / dtype.size_bytes()).max(1)
+}
+
 impl Wide<'_> {
+    /// How many elements are written at a time: the kernel's `LANES_<name>`.
+    pub(crate) fn lanes(&self) -> usize {
+        let is_native = self.output.dtype == DType::F16 && self.device.has_native_f16();
+        if self.workspace.is_some() || is_native { 1 } else { per_word(self.output.dtype) }
+    }
+
     /// What the kernel is bound to.
     pub(crate) fn slot(&self) -> Slot {
         self.workspace.as_ref().map_or(self.output, Workspace::slot)
@@ -63,7 +102,7 @@ impl Wide<'_> {
     #[track_caller]
     pub(crate) fn finish(self) -> Result<()> {
         let Some(workspace) = &self.workspace else { return Ok(()) };
-        let words = self.output.len.div_ceil(4 / self.output.dtype.size_bytes());
+        let words = self.output.len.div_ceil(per_word(self.output.dtype));
         let params = WideParams { len: size(self.output.len as u64)? };
         let stage = Stage::new(self.device, "wide", "pack").read("x", workspace.slot()).words("y", self.output);
         stage.params(&params).groups_for(words).run()
