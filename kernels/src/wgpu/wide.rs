@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::args::Workspace;
+use super::windows::ranges;
 use super::{Slot, Stage, WgpuArgs, WgpuDevice, size};
 use crate::{DType, Result};
 
@@ -42,9 +43,12 @@ impl<'a> WgpuArgs<'a> {
     pub(crate) fn wide_kept(&self, index: usize) -> Result<Wide<'a>> {
         let wide = self.wide(index)?;
         if let Some(workspace) = &wide.workspace {
-            let params = WideParams { len: size(wide.output.len as u64)? };
-            let stage = Stage::new(self.device, "wide", "unpack").read("x", wide.output).write("y", workspace.slot());
-            stage.params(&params).groups_for(wide.output.len).run()?;
+            let (x, y) = (wide.output, workspace.slot());
+            for (first, len) in ranges(&self.device.limits(), &[x, y], x.len) {
+                let stage = Stage::new(self.device, "wide", "unpack").read("x", x.part(first, len));
+                let stage = stage.write("y", y.part(first, len)).params(&WideParams { len: size(len as u64)? });
+                stage.groups_for(len).run()?;
+            }
         }
         Ok(wide)
     }
@@ -63,9 +67,12 @@ impl Wide<'_> {
     #[track_caller]
     pub(crate) fn finish(self) -> Result<()> {
         let Some(workspace) = &self.workspace else { return Ok(()) };
-        let words = self.output.len.div_ceil(4 / self.output.dtype.size_bytes());
-        let params = WideParams { len: size(self.output.len as u64)? };
-        let stage = Stage::new(self.device, "wide", "pack").read("x", workspace.slot()).words("y", self.output);
-        stage.params(&params).groups_for(words).run()
+        let (x, y) = (workspace.slot(), self.output);
+        for (first, len) in ranges(&self.device.limits(), &[x, y], y.len) {
+            let stage = Stage::new(self.device, "wide", "pack").read("x", x.part(first, len));
+            let stage = stage.words("y", y.part(first, len)).params(&WideParams { len: size(len as u64)? });
+            stage.groups_for(len.div_ceil(4 / y.dtype.size_bytes())).run()?;
+        }
+        Ok(())
     }
 }
