@@ -24,6 +24,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let device = crate::device(options.device.as_deref())?;
     let (passed, failed, skipped) = check(&device, &options.op, options.verbose)?;
     println!("{passed} passed, {failed} failed, {skipped} skipped on {device}{}", order(&device));
+    if let Some((windowed, units)) = windowed(&device) {
+        println!("{windowed} of {units} units were bound to operands larger than a binding");
+    }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -33,6 +36,17 @@ fn order(device: &Device) -> String {
         Ok(seed) if device.to_string() == "cuda-emu" && !seed.is_empty() => format!(", CHAINRULE_EMU_SEED={seed}"),
         _ => String::new(),
     }
+}
+
+/// How many units of a wgpu device had operands in several windows, and how many units there were.
+fn windowed(device: &Device) -> Option<(usize, usize)> {
+    #[cfg(feature = "wgpu")]
+    if let Device::Wgpu(device) = device {
+        let units = device.units();
+        return Some((units.iter().filter(|unit| unit.has_windows()).count(), units.len()));
+    }
+    let _ = device;
+    None
 }
 
 /// The ops whose names start as `op` does, for an op that does not exist.

@@ -1,8 +1,10 @@
 // What every kernel may use: the place of a workgroup, conversions of packed elements, special values, and reductions of
 // a workgroup. The host adds the constants (THREADS), the bindings and their accessors; an entry brings what it reaches.
 
-// The number of a workgroup: the host folds a long row of them into two dims.
-fn block_index(group: vec3<u32>, groups: vec3<u32>) -> u32 { return group.y * groups.x + group.x; }
+// The number of a workgroup: the host folds a long row of them into three dims.
+fn block_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return (group.z * groups.y + group.y) * groups.x + group.x;
+}
 
 // Special values are made of bits at run time: a constant expression must not be infinite or NaN.
 var<private> INF_BITS: u32 = 0x7f800000u;
@@ -61,12 +63,12 @@ fn f32_to_bf16(x: f32) -> u32 {
 
 // Reports bad input: which value, which limit, and where. The first to report is kept.
 fn report(value: i32, limit: i32, at: u32) {
-    if (atomicOr(&fault[0], 0u) != 0u) { return; }
-    let got = atomicCompareExchangeWeak(&fault[0], 0u, places[2][3]);
+    if (atomicOr(&fault_words[0], 0u) != 0u) { return; }
+    let got = atomicCompareExchangeWeak(&fault_words[0], 0u, places[2][3]);
     if (!got.exchanged) { return; }
-    atomicStore(&fault[1], bitcast<u32>(value));
-    atomicStore(&fault[2], bitcast<u32>(limit));
-    atomicStore(&fault[3], at);
+    atomicStore(&fault_words[1], bitcast<u32>(value));
+    atomicStore(&fault_words[2], bitcast<u32>(limit));
+    atomicStore(&fault_words[3], at);
 }
 
 var<workgroup> scratch: array<f32, THREADS>;

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::windows::ranges;
 use super::{WgpuArgs, size};
 use crate::Result;
 use crate::adamw::AdamWParams;
@@ -47,15 +48,18 @@ pub(crate) fn step(args: &mut WgpuArgs<'_>) -> Result<()> {
     let entry = if params.amsgrad == 1 { "adamw_amsgrad" } else { "adamw" };
     let tensors = args.n_inputs();
     for i in 0..tensors {
-        let param = args.output(i);
-        let scalars = Scalars { len: size(param.len as u64)?, ..scalars };
-        let stage = args.stage(entry).read("grad", args.input(i)).words("param", param);
-        let mut stage =
-            stage.write("exp_avg", args.output(tensors + i)).write("exp_avg_sq", args.output(2 * tensors + i));
-        if params.amsgrad == 1 {
-            stage = stage.write("max_exp_avg_sq", args.output(3 * tensors + i));
+        let mut slots = vec![args.input(i)];
+        slots.extend((i..args.n_outputs()).step_by(tensors).map(|output| args.output(output)));
+        for (first, len) in ranges(&args.device.limits(), &slots, args.output(i).len) {
+            let part = |number: usize| slots[number].part(first, len);
+            let stage = args.stage(entry).read("grad", part(0)).words("param", part(1));
+            let mut stage = stage.write("exp_avg", part(2)).write("exp_avg_sq", part(3));
+            if params.amsgrad == 1 {
+                stage = stage.write("max_exp_avg_sq", part(4));
+            }
+            let scalars = Scalars { len: size(len as u64)?, ..scalars };
+            stage.params(&scalars).groups_for(len.div_ceil(4 / args.elem.size_bytes())).run()?;
         }
-        stage.params(&scalars).groups_for(param.len.div_ceil(4 / args.elem.size_bytes())).run()?;
     }
     Ok(())
 }

@@ -103,8 +103,13 @@ pub(crate) struct Opened {
     pub(crate) features: Features,
 }
 
+/// The bytes of a binding and of a buffer of the system, and the workgroups of a dim, under `CHAINRULE_WGPU_LIMITS=tiny`:
+/// so few that tensors of some thousand elements take several.
+const TINY: (u64, u64, u32) = (8 << 10, 32 << 10, 16);
+
 /// Opens the adapter that `CHAINRULE_WGPU_ADAPTER` names, else the best, with the limits that `CHAINRULE_WGPU_LIMITS`
-/// names: `webgpu` for what every browser guarantees and no features, else the adapter's own.
+/// names: `webgpu` for what every browser guarantees and no features, `tiny` for tests of what is larger than a binding,
+/// else the adapter's own.
 pub(crate) fn open() -> Result<Opened> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     // Without validation layers: what they look for is validated before it gets there.
@@ -133,14 +138,20 @@ pub(crate) fn open() -> Result<Opened> {
 
 fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
     let info = adapter.get_info();
-    let (required_limits, required_features) = match named("CHAINRULE_WGPU_LIMITS").as_deref() {
+    let wanted = named("CHAINRULE_WGPU_LIMITS");
+    let (required_limits, required_features) = match wanted.as_deref() {
         None => (adapter.limits(), wanted_features(adapter)?),
         Some("webgpu") => (wgpu::Limits::default(), wgpu::Features::empty()),
+        Some("tiny") => (tiny(adapter.limits()), wanted_features(adapter)?),
         Some(other) => {
-            return Err(missing(format!("CHAINRULE_WGPU_LIMITS is {other:?}, expected webgpu or nothing")));
+            return Err(missing(format!("CHAINRULE_WGPU_LIMITS is {other:?}, expected webgpu, tiny or nothing")));
         }
     };
-    let limits = Limits::of(&required_limits);
+    let mut limits = Limits::of(&required_limits);
+    if wanted.as_deref() == Some("tiny") {
+        // Not asked of the adapter, because parameters and what is read back have buffers too.
+        limits.buffer_bytes = TINY.1;
+    }
     let features = Features::of(required_features, adapter, &required_limits);
     let experimental_features = match features.cooperative.is_empty() {
         true => wgpu::ExperimentalFeatures::disabled(),
@@ -159,6 +170,10 @@ fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
     let (device, queue) =
         pollster::block_on(request).map_err(|error| missing(format!("{} refuses: {error}", name(&info))))?;
     Ok(Opened { device, queue, info, limits, features })
+}
+
+fn tiny(limits: wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits { max_storage_buffer_binding_size: TINY.0, max_compute_workgroups_per_dimension: TINY.2, ..limits }
 }
 
 /// The adapter in one line: `NVIDIA H200 (Vulkan)`.

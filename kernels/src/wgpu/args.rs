@@ -6,6 +6,7 @@ use super::device::Describe;
 use super::memory::Block;
 use super::recorder::{Dispatch, PARAMS_BYTES, PLACES_BYTES};
 use super::source::{MAX_BINDINGS, push};
+use super::windows::arrange;
 use super::{Access, Binding, Unit, WgpuDevice, WgpuMemory};
 use crate::{DType, Error, ErrorKind, Kernel, Result};
 
@@ -35,6 +36,8 @@ pub struct Slot {
     pub len: usize,
     /// The element at which the data start.
     pub(crate) offset: usize,
+    /// The elements of the block that a launch reaches, from the first to the one after the last.
+    reached: [usize; 2],
     /// What is bound; none for memory of another device.
     pub(crate) block: Option<Block>,
 }
@@ -42,17 +45,43 @@ pub struct Slot {
 impl Slot {
     pub(crate) fn new(dtype: DType, len: usize, offset: usize, block: Block, len_bytes: usize) -> Slot {
         let size = (len_bytes as u64).next_multiple_of(4).max(4);
-        Slot { dtype, len: len.saturating_sub(offset), offset, block: Some(Block { size, ..block }) }
+        let (reached, block) = ([0, len], Some(Block { size, ..block }));
+        Slot { dtype, len: len.saturating_sub(offset), offset, reached, block }
     }
 
     /// No place at all.
     pub(crate) fn none(dtype: DType) -> Slot {
-        Slot { dtype, len: 0, offset: 0, block: None }
+        Slot { dtype, len: 0, offset: 0, reached: [0; 2], block: None }
     }
 
     /// The same from `elements` further on.
     pub fn from(self, elements: usize) -> Slot {
         Slot { len: self.len.saturating_sub(elements), offset: self.offset + elements, ..self }
+    }
+
+    /// `len` consecutive elements from number `first` on, and no others.
+    pub(crate) fn part(self, first: usize, len: usize) -> Slot {
+        let offset = self.offset + first;
+        Slot { len, offset, reached: [offset, offset + len], ..self }
+    }
+
+    /// The same for a launch that reaches no more than element `first` and those that lie from there by dims of these
+    /// lengths and strides: of a block that is larger than a binding, no more than that is bound.
+    pub(crate) fn reaching(self, first: u64, dims: impl IntoIterator<Item = (u64, i64)>) -> Slot {
+        let start = self.offset as i64 + first as i64;
+        let (mut from, mut to) = (start, start + 1);
+        for (len, stride) in dims {
+            let far = len.saturating_sub(1) as i64 * stride;
+            from += far.min(0);
+            to += far.max(0);
+        }
+        let reached = [from, to].map(|element| element.max(0) as usize);
+        Slot { reached, ..self }
+    }
+
+    /// The bytes of the block that are reached.
+    pub(crate) fn reached_bytes(&self) -> [u64; 2] {
+        self.reached.map(|element| (element * self.dtype.size_bytes()) as u64)
     }
 }
 
@@ -148,8 +177,8 @@ fn too_large(size: u64) -> Error {
 pub struct Stage<'a> {
     device: &'a WgpuDevice,
     unit: Unit,
-    /// Whether arrays of f16 are wanted whatever is known of the device's conversions.
-    native: Option<bool>,
+    /// Whether f16 is bound as arrays of it, whatever the device's conversions are like.
+    is_native: bool,
     slots: [Option<Slot>; MAX_BINDINGS],
     places: [u32; PLACES_BYTES / 4],
     params: [u32; PARAMS_BYTES / 4],
@@ -164,7 +193,7 @@ impl<'a> Stage<'a> {
         Stage {
             device,
             unit: Unit { subgroups: device.has_subgroups(), ..Unit::new(file, entry) },
-            native: None,
+            is_native: false,
             slots: [None; MAX_BINDINGS],
             places: [0; PLACES_BYTES / 4],
             params: [0; PARAMS_BYTES / 4],
@@ -181,11 +210,10 @@ impl<'a> Stage<'a> {
     }
 
     fn bind(mut self, name: &'static str, slot: Slot, access: Access) -> Self {
-        let is_native = matches!(access, Access::Read | Access::Write) && self.is_native(slot.dtype);
-        push(&mut self.unit.bindings, Binding { name, dtype: slot.dtype, access, is_native });
+        let is_half = slot.dtype == DType::F16 && matches!(access, Access::Read | Access::Write);
+        let is_native = is_half && self.stores_alone(slot.dtype);
+        push(&mut self.unit.bindings, Binding::new(name, slot.dtype, access, is_native));
         if access != Access::Absent {
-            let number = self.slots.iter().flatten().count();
-            self.places[number] = slot.offset as u32;
             push(&mut self.slots, slot);
         }
         self
@@ -196,33 +224,33 @@ impl<'a> Stage<'a> {
         self.bind(name, slot, Access::Read)
     }
 
-    /// Whether elements of `dtype` are bound as an array of f16.
-    fn is_native(&self, dtype: DType) -> bool {
-        dtype == DType::F16 && self.native.unwrap_or_else(|| self.device.has_native_f16())
+    /// Whether an element of `dtype` can be written whatever is written beside it.
+    fn stores_alone(&self, dtype: DType) -> bool {
+        (self.is_native && dtype == DType::F16) || self.device.stores_alone(dtype)
     }
 
-    /// Binds arrays of f16 from here on, or words, whatever the device's conversions are like.
-    pub(crate) fn natively(self, native: bool) -> Self {
-        Stage { native: Some(native), ..self }
+    /// Binds f16 as arrays of it from here on, whatever the device's conversions are like.
+    pub(crate) fn natively(self) -> Self {
+        Stage { is_native: true, ..self }
     }
 
-    /// Binds elements that are written through `store_<name>`, or `LANES_<name>` at a time through `store_lanes_<name>`;
-    /// their data start with the buffer. Those of which a word holds several can only be written in the second way.
+    /// Binds elements that are written through `store_<name>`, or `LANES_<name>` at a time through `store_lanes_<name>`.
+    /// Those of which a word holds several can only be written in the second way.
     pub(crate) fn write(self, name: &'static str, slot: Slot) -> Self {
-        debug_assert!(slot.offset == 0, "{name}: {slot:?}");
-        let is_alone = slot.dtype.size_bytes() == 4 || self.is_native(slot.dtype);
-        self.bind(name, slot, if is_alone { Access::Write } else { Access::Words })
+        match self.stores_alone(slot.dtype) {
+            true => self.bind(name, slot, Access::Write),
+            false => self.words(name, slot),
+        }
     }
 
     /// Binds elements that are written by whole words through `store_word_<name>`, which `pack_<name>` makes.
     pub(crate) fn words(self, name: &'static str, slot: Slot) -> Self {
-        debug_assert!(slot.offset == 0, "{name}: {slot:?}");
+        debug_assert!((slot.offset * slot.dtype.size_bytes()).is_multiple_of(4), "{name}: {slot:?}");
         self.bind(name, slot, Access::Words)
     }
 
     /// Binds elements of any dtype, each of which is written through `put_<name>` whatever is written beside it.
     pub(crate) fn scatter(self, name: &'static str, slot: Slot) -> Self {
-        debug_assert!(slot.offset == 0, "{name}: {slot:?}");
         self.bind(name, slot, Access::Scatter)
     }
 
@@ -310,7 +338,7 @@ impl<'a> Stage<'a> {
             self.places[FAULT_PLACE] = describer;
         }
         let groups = self.folded()?;
-        let bound = self.bound()?;
+        let bound = arrange(&mut self.unit, &self.slots, &mut self.places, &self.device.limits())?;
         let pipelines = self.device.pipelines();
         let pipeline = pipelines.of(&self.unit)?;
         let bindings = pipelines.bind_group(&pipeline, &bound, self.device.arena())?;
@@ -324,34 +352,16 @@ impl<'a> Stage<'a> {
         self.device.check_trouble()
     }
 
-    /// The workgroups in two dims: kernels compute their number from both.
-    fn folded(&self) -> Result<[u32; 2]> {
+    /// The workgroups in three dims: kernels compute their number from these.
+    #[track_caller]
+    fn folded(&self) -> Result<[u32; 3]> {
         let most = self.device.limits().groups as usize;
-        let y = self.groups.div_ceil(most);
-        if y > most {
+        let z = self.groups.div_ceil(most.saturating_mul(most));
+        if z > most {
             return Err(too_large(self.groups as u64));
         }
-        Ok([self.groups.div_ceil(y) as u32, y as u32])
-    }
-
-    /// The blocks to bind.
-    fn bound(&self) -> Result<[Option<Block>; MAX_BINDINGS]> {
-        let most = self.device.limits().binding_bytes;
-        let mut bound = [None; MAX_BINDINGS];
-        for (place, slot) in bound.iter_mut().zip(self.slots.iter().flatten()) {
-            let message = match slot.block {
-                None => "an argument is on another device".to_string(),
-                Some(Block { size, .. }) if size > most => {
-                    format!("a tensor of {size} bytes is larger than a binding can be on this device ({most} bytes)")
-                }
-                block => {
-                    *place = block;
-                    continue;
-                }
-            };
-            return Err(Error::new(ErrorKind::Device(format!("wgpu: {message}"))));
-        }
-        Ok(bound)
+        let y = self.groups.div_ceil(z).div_ceil(most);
+        Ok([self.groups.div_ceil(z * y) as u32, y as u32, z as u32])
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{WgpuArgs, place, size};
+use super::windows::ranges;
+use super::{Slot, WgpuArgs, place, size};
 use crate::copy::{CopyParams, FillParams};
 use crate::{DType, Result, Stored, bf16, f16};
 
@@ -78,7 +79,9 @@ pub(crate) fn copy(args: &mut WgpuArgs<'_>) -> Result<()> {
     if fills(&p, y.len) {
         return cast(args);
     }
-    let stage = args.stage("copy_into").read("x", args.input(0)).scatter("y", y);
+    let x = args.input(0).reaching(0, p.shape.into_iter().zip(p.x_strides));
+    let y = y.reaching(p.y_offset, p.shape.into_iter().zip(p.y_strides));
+    let stage = args.stage("copy_into").read("x", x).scatter("y", y);
     stage.params(&params(&p)?).groups_for(p.len as usize).run()
 }
 
@@ -86,9 +89,23 @@ pub(crate) fn copy(args: &mut WgpuArgs<'_>) -> Result<()> {
 pub(crate) fn cast(args: &mut WgpuArgs<'_>) -> Result<()> {
     let p: CopyParams = args.params();
     let (x, y) = (args.input(0), args.output(0));
+    if p.rank > 1 || p.x_strides[0] != 1 {
+        return convert(args, &p, x.reaching(0, p.shape.into_iter().zip(p.x_strides)), y);
+    }
+    for (first, len) in ranges(&args.device.limits(), &[x, y], y.len) {
+        let mut of_range = CopyParams { len: len as u64, ..p };
+        of_range.shape[0] = len as u64;
+        convert(args, &of_range, x.part(first, len), y.part(first, len))?;
+    }
+    Ok(())
+}
+
+/// Writes all of `y`.
+#[track_caller]
+fn convert(args: &WgpuArgs<'_>, p: &CopyParams, x: Slot, y: Slot) -> Result<()> {
     let words = y.len.div_ceil(4 / y.dtype.size_bytes());
     let stage = args.stage("copy").read("x", x).words("y", y).text(conversion(x.dtype, y.dtype));
-    stage.params(&params(&p)?).groups_for(words).run()
+    stage.params(&params(p)?).groups_for(words).run()
 }
 
 /// The function from an element of one dtype to one of another.
@@ -112,9 +129,13 @@ fn conversion(from: DType, to: DType) -> &'static str {
 pub(crate) fn fill(args: &mut WgpuArgs<'_>) -> Result<()> {
     let p: FillParams = args.params();
     let y = args.output(0);
-    let words = y.len.div_ceil(4 / y.dtype.size_bytes());
-    let params = Fill { words: size(words as u64)?, word: word_of(y.dtype, p.value, p.integer) };
-    args.stage("fill").words("y", y).params(&params).groups_for(words).run()
+    let word = word_of(y.dtype, p.value, p.integer);
+    for (first, len) in ranges(&args.device.limits(), &[y], y.len) {
+        let words = len.div_ceil(4 / y.dtype.size_bytes());
+        let params = Fill { words: size(words as u64)?, word };
+        args.stage("fill").words("y", y.part(first, len)).params(&params).groups_for(words).run()?;
+    }
+    Ok(())
 }
 
 /// The word all of whose elements are that value.

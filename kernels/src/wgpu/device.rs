@@ -105,12 +105,17 @@ impl WgpuDevice {
         &self.0.features
     }
 
-    /// Whether kernels read and write arrays of f16: the device has them, and converts as the host does. What is found out
-    /// of it is waited for, which a browser does not allow: f16 goes by words there, and so do errors, which come again.
+    /// Whether kernels read and write arrays of f16: the device has them, and converts as the host does. That is found out
+    /// when it is first asked, and waited for; a browser allows no waiting, so there f16 goes by words.
     pub fn has_native_f16(&self) -> bool {
         let is_native = || halves::are_exact(self).unwrap_or(false);
         let may_be = self.0.features.f16 && !cfg!(target_arch = "wasm32");
         may_be && *self.0.native_f16.get_or_init(is_native)
+    }
+
+    /// Whether an element of `dtype` can be written whatever is written beside it.
+    pub(crate) fn stores_alone(&self, dtype: DType) -> bool {
+        dtype.size_bytes() == 4 || (dtype == DType::F16 && self.has_native_f16())
     }
 
     /// Whether workgroups reduce by subgroups. A browser names the built-in values that this takes otherwise.

@@ -3,7 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::copy::{sizes, strides};
-use super::{Stage, WgpuArgs, size};
+use super::windows::ranges;
+use super::{Slot, Stage, WgpuArgs, size};
+use crate::dims::MAX_RANK;
 use crate::elementwise::{ElementwiseOp, ElementwiseParams, Typing};
 use crate::{DType, Error, ErrorKind, Result};
 
@@ -34,20 +36,48 @@ pub(crate) fn run<O: ElementwiseOp>(args: &mut WgpuArgs<'_>) -> Result<()> {
         return Err(Error::dtype(op.name(), format!("got {elem}, expected a floating-point dtype")));
     }
     let y = args.output(0);
-    let divides = op.row().typing == Typing::Quotient && !is_float;
+    if !is_contiguous(&p) {
+        let views = args.inputs.iter().zip(strides_of_views(&p));
+        let views = views.map(|(view, strides)| view.reaching(0, p.shape.into_iter().zip(strides)));
+        return launch(args, op, elem, &p, &views.collect::<Vec<_>>(), y);
+    }
+    let slots: Vec<Slot> = args.inputs.iter().chain([&y]).copied().collect();
+    for (first, len) in ranges(&args.device.limits(), &slots, y.len) {
+        let views: Vec<Slot> = args.inputs.iter().map(|view| view.part(first, len)).collect();
+        let of_range = ElementwiseParams { len: len as u64, ..p };
+        launch(args, op, elem, &of_range, &views, y.part(first, len))?;
+    }
+    Ok(())
+}
+
+/// The op over the elements of `y`, whose operands are `views` where they are no numbers.
+#[track_caller]
+fn launch<O: ElementwiseOp>(
+    args: &WgpuArgs<'_>,
+    op: O,
+    elem: DType,
+    p: &ElementwiseParams,
+    views: &[Slot],
+    y: Slot,
+) -> Result<()> {
     let words = y.len.div_ceil(4 / y.dtype.size_bytes());
     let mut stage = args.stage("elementwise").define("ARITY", O::ARITY as u32);
-    stage = stage.define("CONTIGUOUS", is_contiguous(&p).into()).text(compute(elem));
+    stage = stage.define("CONTIGUOUS", is_contiguous(p).into()).text(compute(elem));
     stage = with_op(stage, elem, op.expression());
-    stage = operands(args, stage, &p).words("y", y);
-    stage = stage.functions(if is_float { "reals" } else { "integers" });
-    if divides {
+    stage = operands(views, stage, p).words("y", y);
+    stage = stage.functions(if elem.is_float() { "reals" } else { "integers" });
+    if op.row().typing == Typing::Quotient && !elem.is_float() {
         stage = stage.text("fn check(divisor: Compute, i: u32) { check_divisor(divisor, i); }");
         stage = stage.faults(op.name(), divided_by_zero);
     } else {
         stage = stage.text("fn check(divisor: Compute, i: u32) {}");
     }
-    stage.params(&params(&p, elem)?).groups_for(words).run()
+    stage.params(&params(p, elem)?).groups_for(words).run()
+}
+
+/// The strides of the operands that are views, in the order of the inputs.
+fn strides_of_views(p: &ElementwiseParams) -> impl Iterator<Item = [i64; MAX_RANK]> + '_ {
+    p.kinds.iter().zip(p.strides).filter(|&(&kind, _)| kind == ElementwiseParams::VIEW).map(|(_, strides)| strides)
 }
 
 /// The dtype to compute in. Small integers beside a number are promoted to i64, whose values i32 holds as well unless
@@ -85,8 +115,8 @@ fn with_op<'a>(stage: Stage<'a>, elem: DType, expression: &'static str) -> Stage
 }
 
 /// Binds the views and says what the others are.
-fn operands<'a>(args: &WgpuArgs<'_>, mut stage: Stage<'a>, p: &ElementwiseParams) -> Stage<'a> {
-    let mut views = args.inputs.iter();
+fn operands<'a>(views: &[Slot], mut stage: Stage<'a>, p: &ElementwiseParams) -> Stage<'a> {
+    let mut views = views.iter();
     for (&(name, kind), &is) in NAMES.iter().zip(&p.kinds) {
         stage = stage.define(kind, is as u32);
         stage = stage.optional(name, if is == ElementwiseParams::VIEW { views.next().copied() } else { None });

@@ -52,7 +52,7 @@ fn converted<T: bytemuck::Pod>(device: &WgpuDevice, from: (DType, &[u8]), to: DT
     x.upload(bytes)?;
     let y = WgpuMemory::allocate(device, to, len * to.size_bytes())?;
     let [x, to_slot]: [Slot; 2] = [x.slot(dtype, len, 0), y.slot(to, len, 0)];
-    let stage = Stage::new(device, "wide", "unpack").natively(true).read("x", x).write("y", to_slot);
+    let stage = Stage::new(device, "wide", "unpack").natively().read("x", x).write("y", to_slot);
     stage.params(&WideParams { len: len as u32 }).groups_for(len).run()?;
     let mut converted = vec![T::zeroed(); len];
     y.read(0, bytemuck::cast_slice_mut(&mut converted))?;

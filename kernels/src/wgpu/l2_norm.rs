@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::windows::ranges;
 use super::{WgpuArgs, size};
 use crate::l2_norm::{ClipParams, EPS, lens, not_finite};
 use crate::{DType, Error, ErrorKind, Result};
@@ -39,7 +40,7 @@ pub(crate) fn squared(args: &mut WgpuArgs<'_>) -> Result<()> {
     let mut first = 0;
     for (index, &len) in lens.iter().enumerate() {
         args.stage("l2_norm_squared")
-            .read("x", args.input(index))
+            .read("x", args.input(index).part(0, len))
             .write("partial", partial.slot())
             .params(&Params { len: size(len as u64)?, first })
             .groups(len.div_ceil(CHUNK))
@@ -59,14 +60,16 @@ pub(crate) fn clip(args: &mut WgpuArgs<'_>) -> Result<()> {
     let params: ClipParams = args.params();
     for index in 0..args.n_outputs() {
         let x = args.output(index);
-        let clip = Clip { len: size(x.len as u64)?, max_norm: params.max_norm as f32, eps: EPS as f32 };
-        args.stage("l2_norm_clip")
-            .read("squared", args.input(0))
-            .words("x", x)
-            .faults("clip_grad_norm", |norm, _, _| not_finite(f32::from_bits(norm as u32).into()))
-            .params(&clip)
-            .groups_for(x.len.div_ceil(4 / x.dtype.size_bytes()))
-            .run()?;
+        for (first, len) in ranges(&args.device.limits(), &[args.input(0), x], x.len) {
+            let clip = Clip { len: size(len as u64)?, max_norm: params.max_norm as f32, eps: EPS as f32 };
+            args.stage("l2_norm_clip")
+                .read("squared", args.input(0))
+                .words("x", x.part(first, len))
+                .faults("clip_grad_norm", |norm, _, _| not_finite(f32::from_bits(norm as u32).into()))
+                .params(&clip)
+                .groups_for(len.div_ceil(4 / x.dtype.size_bytes()))
+                .run()?;
+        }
     }
     Ok(())
 }

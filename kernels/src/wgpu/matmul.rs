@@ -84,7 +84,7 @@ pub(crate) fn matmul_forward(args: &mut WgpuArgs<'_>) -> Result<()> {
     let stage = args.stage("matmul_forward").threads(tile.threads);
     let stage = stage.define("TILE", tile.side).define("STEP_K", tile.step_k).define("LANE_TILE", tile.lane_tile);
     let stage = stage.define("A_FAST_K", a_fast_k.into()).define("B_FAST_K", b_fast_k.into());
-    let stage = stage.read("a", args.input(0)).read("b", args.input(1));
+    let stage = stage.read("a", product.operand(0)).read("b", product.operand(1));
     product.run_tiled(stage, [tile.side.into(); 2], tile.step_k.into(), true)
 }
 
@@ -183,6 +183,16 @@ impl<'a> Product<'_, 'a> {
         [is_fast((m, a_strides[0]), (k, a_strides[1])), is_fast((n, b_strides[1]), (k, b_strides[0]))]
     }
 
+    /// A or B, as far as it is multiplied.
+    fn operand(&self, number: usize) -> Slot {
+        let p = &self.params;
+        let (dims, batch_strides) = match number {
+            0 => ([(p.m, p.a_strides[0]), (p.k, p.a_strides[1])], p.a_batch_strides),
+            _ => ([(p.k, p.b_strides[0]), (p.n, p.b_strides[1])], p.b_batch_strides),
+        };
+        self.args.input(number).reaching(0, p.batch_sizes.into_iter().zip(batch_strides).chain(dims))
+    }
+
     /// A few vectors x with a large matrix w, which is B or A.
     #[track_caller]
     fn vectors(&self, w_is_b: bool, fast_k: bool) -> Result<()> {
@@ -191,7 +201,7 @@ impl<'a> Product<'_, 'a> {
         let count = self.params.m.min(self.params.n).next_power_of_two();
         let stage = args.stage("matmul_forward").file("matmul_vector").define("COUNT", count as u32);
         let stage = stage.define("W_IS_B", w_is_b.into()).define("W_FAST_K", fast_k.into());
-        let stage = stage.read("w", args.input(w)).read("x", args.input(x));
+        let stage = stage.read("w", self.operand(w)).read("x", self.operand(x));
         let outers = if fast_k { 16 } else { 128 };
         self.run_tiled(stage, if w_is_b { [count, outers] } else { [outers, count] }, 32, false)
     }

@@ -15,13 +15,15 @@ use crate::cpu::memory::MemoryStats;
 use crate::{DType, Error, ErrorKind, Result};
 
 /// Where a binding may start.
-const ALIGN: u64 = 256;
+pub(crate) const ALIGN: u64 = 256;
 /// The size of the buffers that small blocks are carved from.
 const CHUNK_BYTES: u64 = 32 << 20;
 /// Blocks from this size on have a buffer of their own.
 const LARGE_BYTES: u64 = 4 << 20;
 
-/// A piece of one of the arena's buffers.
+/// A piece of one of the arena's buffers, or several whole ones that follow one another by number.
+///
+/// Where `start + size` is more than [`Limits::segment_bytes`], the rest is in the buffers that follow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Block {
     pub(crate) buffer: u32,
@@ -76,9 +78,6 @@ impl Arena {
         let mut state = lock(&self.state);
         let out_of_memory = |live_bytes| Error::new(ErrorKind::OutOfMemory { requested_bytes: len_bytes, live_bytes });
         let class = size_class(len_bytes).ok_or_else(|| out_of_memory(state.stats.live_bytes))?;
-        if class > self.limits.buffer_bytes {
-            return Err(out_of_memory(state.stats.live_bytes));
-        }
         let block = match state.free.get_mut(&class).and_then(Vec::pop) {
             Some(block) => {
                 state.stats.cached_bytes -= class as usize;
@@ -93,17 +92,34 @@ impl Arena {
 
     /// A new block, or `None` where there is no room.
     fn carve(&self, state: &mut State, size: u64) -> Option<Block> {
-        if size >= LARGE_BYTES {
-            let buffer = self.new_buffer(state, size)?;
-            return Some(Block { buffer, start: 0, size });
+        let segment_bytes = self.limits.segment_bytes();
+        if size >= self.large_bytes() {
+            return self.new_segments(state, size);
         }
-        let chunk_bytes = CHUNK_BYTES.min(self.limits.buffer_bytes);
+        let chunk_bytes = CHUNK_BYTES.min(segment_bytes);
         let (buffer, start) = match state.chunk {
             Some((buffer, used)) if used + size <= chunk_bytes => (buffer, used),
             _ => (self.new_buffer(state, chunk_bytes)?, 0),
         };
         state.chunk = Some((buffer, start + size));
         Some(Block { buffer, start, size })
+    }
+
+    /// Blocks from this size on have buffers of their own.
+    fn large_bytes(&self) -> u64 {
+        LARGE_BYTES.min(self.limits.segment_bytes())
+    }
+
+    /// A block in as many buffers as it takes, which follow one another.
+    fn new_segments(&self, state: &mut State, size: u64) -> Option<Block> {
+        let (buffer, segment) = (state.buffers.len(), self.limits.segment_bytes());
+        for at in (0..size).step_by(segment as usize) {
+            if self.new_buffer(state, segment.min(size - at)).is_none() {
+                state.buffers[buffer..].fill(None);
+                return None;
+            }
+        }
+        Some(Block { buffer: buffer as u32, start: 0, size })
     }
 
     fn new_buffer(&self, state: &mut State, size: u64) -> Option<u32> {
@@ -124,9 +140,10 @@ impl Arena {
     /// Gives free blocks with a buffer of their own back to the system.
     fn give_back(&self) {
         let mut state = lock(&self.state);
-        let large = state.free.split_off(&LARGE_BYTES);
+        let large = state.free.split_off(&self.large_bytes());
         for block in large.into_values().flatten() {
-            state.buffers[block.buffer as usize] = None;
+            let (first, segments) = (block.buffer as usize, block.size.div_ceil(self.limits.segment_bytes()) as usize);
+            state.buffers[first..first + segments].fill(None);
             state.stats.cached_bytes -= block.size as usize;
         }
     }
@@ -186,8 +203,12 @@ impl WgpuMemory {
         if bytes.is_empty() {
             return Ok(());
         }
-        let buffer = self.buffer()?;
-        self.device.recorder().upload(&buffer, self.block.start, bytes);
+        let mut rest = bytes;
+        for segment in self.segments(0, bytes.len()) {
+            let (part, further) = rest.split_at(rest.len().min(segment.size as usize));
+            self.device.recorder().upload(&self.buffer(segment)?, segment.start, part);
+            rest = further;
+        }
         self.device.check_trouble()
     }
 
@@ -204,13 +225,30 @@ impl WgpuMemory {
     /// As [`WgpuMemory::download`], without a look at what kernels have reported.
     #[track_caller]
     pub(crate) fn read(&self, from: usize, bytes: &mut [u8]) -> Result<()> {
-        let buffer = self.buffer()?;
-        self.device.recorder().download(&self.device, &buffer, self.block.start + from as u64, bytes)
+        let mut rest = bytes;
+        for segment in self.segments(from, rest.len()) {
+            let (part, further) = rest.split_at_mut(segment.size as usize);
+            self.device.recorder().download(&self.device, &self.buffer(segment)?, segment.start, part)?;
+            rest = further;
+        }
+        Ok(())
+    }
+
+    /// `len` bytes from byte `from` on, by the buffers that they are in.
+    fn segments(&self, from: usize, len: usize) -> impl Iterator<Item = Block> + use<> {
+        let (block, segment) = (self.block, self.device.limits().segment_bytes());
+        let (mut at, end) = (block.start + from as u64, block.start + (from + len) as u64);
+        std::iter::from_fn(move || {
+            let size = (segment - at % segment).min(end - at);
+            let part = Block { buffer: block.buffer + (at / segment) as u32, start: at % segment, size };
+            at += size;
+            (size > 0).then_some(part)
+        })
     }
 
     #[track_caller]
-    fn buffer(&self) -> Result<wgpu::Buffer> {
-        self.device.arena().buffer(self.block.buffer).ok_or_else(|| missing("memory that is in use is gone".into()))
+    fn buffer(&self, segment: Block) -> Result<wgpu::Buffer> {
+        self.device.arena().buffer(segment.buffer).ok_or_else(|| missing("memory that is in use is gone".into()))
     }
 }
 

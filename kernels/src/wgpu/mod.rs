@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! Launch -> Kernel::wgpu (which stages, how many workgroups)   one file per kernel here, beside its `.wgsl`
-//!        -> Stage        (entry, bindings, params)             args.rs
+//!        -> Stage        (entry, bindings, params)             args.rs; how memory is bound: windows.rs
 //!        -> WgpuDevice   (adapter, faults)                     device.rs, adapter.rs
-//!        -> Unit         (text, pipeline)                      source.rs, items.rs, pipeline.rs
+//!        -> Unit         (text, pipeline)                      source.rs, arrays.rs, items.rs, pipeline.rs
 //!        -> Recorder     (many launches to a submission)       recorder.rs; memory is carved in memory.rs
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod adapter;
 mod args;
+mod arrays;
 mod device;
 mod halves;
 mod items;
@@ -21,6 +22,7 @@ mod pipeline;
 mod recorder;
 mod source;
 mod wide;
+mod windows;
 
 pub(crate) mod adamw;
 pub(crate) mod add_into;
@@ -50,6 +52,7 @@ pub(crate) mod sort;
 
 pub use adapter::{Features, Limits};
 pub use args::{Slot, Stage, WgpuArgs, place, size, unsupported};
+pub use arrays::{Array, Item};
 pub use device::WgpuDevice;
 pub(crate) use memory::WgpuMemory;
 pub use source::{Access, Binding, Unit};

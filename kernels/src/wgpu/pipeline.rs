@@ -24,7 +24,7 @@ pub(crate) struct Pipeline {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// The blocks that a bind group binds, each as far as it is used.
+/// The ranges of memory that a bind group binds, each as one binding or as the windows that it takes.
 pub(crate) type Bound = [Option<Block>; MAX_BINDINGS];
 
 pub(crate) struct Pipelines {
@@ -63,7 +63,7 @@ impl Pipelines {
 
     #[track_caller]
     fn compile(&self, unit: &Unit) -> Result<Pipeline> {
-        let bindings = unit.bound().count() as u32;
+        let bindings = unit.storage_buffers();
         if bindings > self.limits.storage_buffers || unit.threads > self.limits.threads {
             return Err(missing(format!(
                 "{} needs {bindings} storage buffers and {} invocations, the device has {} and {}",
@@ -124,7 +124,7 @@ impl Pipelines {
         lock(&self.layouts).entry(bindings).or_insert_with(make).clone()
     }
 
-    /// The bind group of these blocks.
+    /// The bind group of these ranges.
     #[track_caller]
     pub(crate) fn bind_group(&self, pipeline: &Pipeline, bound: &Bound, arena: &Arena) -> Result<wgpu::BindGroup> {
         let mut groups = lock(&self.bind_groups);
@@ -134,10 +134,10 @@ impl Pipelines {
         if groups.len() >= KEPT_BIND_GROUPS {
             groups.clear();
         }
-        let buffers: Vec<Option<wgpu::Buffer>> =
-            bound.iter().flatten().map(|block| arena.buffer(block.buffer)).collect();
+        let pieces: Vec<Block> = bound.iter().flatten().flat_map(|&range| self.limits.pieces(range)).collect();
+        let buffers: Vec<Option<wgpu::Buffer>> = pieces.iter().map(|block| arena.buffer(block.buffer)).collect();
         let mut entries = Vec::new();
-        for (binding, (block, buffer)) in bound.iter().flatten().zip(&buffers).enumerate() {
+        for (binding, (block, buffer)) in pieces.iter().zip(&buffers).enumerate() {
             let buffer = buffer.as_ref().ok_or_else(|| missing("an argument's memory is on another device".into()))?;
             let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer,

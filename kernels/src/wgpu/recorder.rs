@@ -28,7 +28,7 @@ pub(crate) struct Dispatch<'a> {
     /// Where the data of each binding start in it, and the number of a fault's describer.
     pub(crate) places: [u32; PLACES_BYTES / 4],
     pub(crate) params: &'a [u8],
-    pub(crate) groups: [u32; 2],
+    pub(crate) groups: [u32; 3],
 }
 
 pub(crate) struct Recorder {
@@ -100,7 +100,8 @@ impl Recorder {
         pass.set_pipeline(&dispatch.pipeline.pipeline);
         pass.set_bind_group(0, dispatch.bindings, &[]);
         pass.set_bind_group(1, &self.uniform_bindings, &[at as u32, (at + UNIFORM_ALIGN) as u32]);
-        pass.dispatch_workgroups(dispatch.groups[0], dispatch.groups[1], 1);
+        let [x, y, z] = dispatch.groups;
+        pass.dispatch_workgroups(x, y, z);
         state.launches += 1;
         if state.launches == LAUNCHES {
             self.submit_state(state);

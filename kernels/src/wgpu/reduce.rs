@@ -151,6 +151,15 @@ fn out(y: Slot) -> &'static str {
     }
 }
 
+/// Of x, what is reduced.
+fn reached(x: Slot, params: &ReduceParams) -> Slot {
+    let dims = [&params.kept, &params.reduced].map(|dims| {
+        let (shape, strides) = dims.sizes_and_strides();
+        shape.into_iter().zip(strides)
+    });
+    x.reaching(0, dims.into_iter().flatten())
+}
+
 /// Launches the stages of a reduction.
 #[track_caller]
 fn reduce(args: &WgpuArgs<'_>, op: Op, arguments: Arguments) -> Result<()> {
@@ -158,7 +167,7 @@ fn reduce(args: &WgpuArgs<'_>, op: Op, arguments: Arguments) -> Result<()> {
     let Some(compute) = compute(args.elem) else { return Err(args.unsupported()) };
     let (by_columns, lanes) = lanes(&of);
     let params = Params::new(&of, lanes, arguments)?;
-    let (x, y) = (args.input(0), args.once(0)?);
+    let (x, y) = (reached(args.input(0), &of), args.once(0)?);
     let stage = |entry: &'static str| -> Stage<'_> {
         args.stage(entry).file(op.file).define("OP", op.number).text(compute).text(out(y.slot()))
     };

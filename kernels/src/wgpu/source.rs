@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::arrays::{Array, Item};
 use super::items::reachable;
 use crate::DType;
 
@@ -93,9 +94,13 @@ pub struct Binding {
     pub dtype: DType,
     /// What is done with it.
     pub access: Access,
-    /// Whether it is an array of f16, and not of words: so for elements that are read or written one by one, on a device
-    /// whose conversions are exact.
+    /// Whether its elements can be those of an array of f16: they are read or written one by one, and the device converts
+    /// as the host does.
     pub is_native: bool,
+    /// The words that it is part of.
+    pub array: Array,
+    /// Whether its data start elsewhere than the array, where that is not always so.
+    pub is_moved: bool,
 }
 
 /// One entry point with the dtypes of its bindings, its constants, and further text. It holds no allocation: every launch
@@ -143,9 +148,24 @@ impl Unit {
         }
     }
 
-    /// The bindings that have a buffer, in order: their numbers in group 0.
+    /// The bindings that have a buffer, in order.
     pub(crate) fn bound(&self) -> impl Iterator<Item = Binding> + '_ {
         self.bindings.iter().flatten().copied().filter(|binding| binding.access != Access::Absent)
+    }
+
+    /// The arrays of the bindings, in the order in which they are bound.
+    pub(crate) fn arrays(&self) -> impl Iterator<Item = Array> + '_ {
+        self.bound().filter(|binding| binding.array.name == binding.name).map(|binding| binding.array)
+    }
+
+    /// How many storage buffers it is bound to.
+    pub fn storage_buffers(&self) -> u32 {
+        self.arrays().map(|array| u32::from(array.windows)).sum()
+    }
+
+    /// Whether an operand is larger than a binding.
+    pub fn has_windows(&self) -> bool {
+        self.arrays().any(|array| array.windows > 1)
     }
 
     /// What the compiler is given.
@@ -162,7 +182,7 @@ impl Unit {
             text = with_own_subgroup(&text, self.entry);
         }
         // In front of the first line, so that errors name the file's lines.
-        if self.bindings.iter().flatten().any(|binding| binding.is_native) {
+        if self.arrays().any(|array| array.item == Item::F16) {
             text.insert_str(0, "enable f16; ");
         }
         text
@@ -190,8 +210,13 @@ impl Unit {
         for added in self.texts.iter().flatten() {
             text += &format!("{}\n", added.concat());
         }
+        let mut buffers = 0;
+        for array in self.arrays() {
+            text += &array.declarations(buffers);
+            buffers += u32::from(array.windows);
+        }
         for (number, binding) in self.bound().enumerate() {
-            text += &binding.declaration(number);
+            text += &binding.accessors(number);
         }
         for binding in self.bindings.iter().flatten().filter(|binding| binding.access == Access::Absent) {
             text += &format!("fn load_{}(i: u32) -> {} {{ return 0; }}\n", binding.name, binding.value_type());
@@ -201,6 +226,13 @@ impl Unit {
 }
 
 impl Binding {
+    /// A binding with an array of its own.
+    pub(crate) fn new(name: &'static str, dtype: DType, access: Access, is_native: bool) -> Binding {
+        let array = Array { name, item: Item::U32, windows: 1, shift: 0 };
+        let binding = Binding { name, dtype, access, is_native, array, is_moved: false };
+        Binding { array: Array::of(&binding), ..binding }
+    }
+
     /// The type of an element once it is read.
     fn value_type(&self) -> &'static str {
         match self.dtype {
@@ -210,72 +242,62 @@ impl Binding {
         }
     }
 
-    /// The type of a word of the buffer.
-    fn word_type(&self) -> &'static str {
-        match (self.access, self.dtype) {
-            _ if self.is_native => "f16",
-            (Access::Words | Access::Scatter, _) => "u32",
-            (_, DType::F32) => "f32",
-            (_, DType::I32) => "i32",
-            _ => "u32",
+    /// What is added to an index to find it in the array of binding number `number`.
+    fn start(&self, number: usize) -> String {
+        match self.access {
+            Access::Read => format!(" + places[{}][{}]", number / 4, number % 4),
+            _ if self.is_moved => format!(" + places[{}][{}]", number / 4, number % 4),
+            _ => String::new(),
         }
     }
 
-    fn declaration(&self, number: usize) -> String {
-        let Binding { name, access, .. } = self;
-        let (word, value) = (self.word_type(), self.value_type());
-        let array = match access {
-            Access::Fault => name.to_string(),
-            _ => format!("{name}_words"),
-        };
-        let item = if matches!(access, Access::Fault | Access::Scatter) { "atomic<u32>" } else { word };
-        // Every binding may be written: parts of one buffer, some read and some written, can then serve one launch.
-        let mut text = format!("@group(0) @binding({number}) var<storage, read_write> {array}: array<{item}>;\n");
-        if *access == Access::Fault {
-            return text;
-        }
-        let start = match access {
-            Access::Read => format!(" + places[{}][{}]", number / 4, number % 4),
-            _ => String::new(),
-        };
-        let word = |at: &str| match access {
-            Access::Scatter => format!("atomicLoad(&{array}[{at}])"),
-            _ => format!("{array}[{at}]"),
-        };
-        let (half, quarter) = (word("at >> 1u"), word("at >> 2u"));
+    /// The functions through which a kernel gets at the elements of binding number `number`.
+    fn accessors(&self, number: usize) -> String {
+        let Binding { name, access, array, .. } = self;
+        let (value, start) = (self.value_type(), self.start(number));
+        let (half, quarter) = (array.get("at >> 1u"), array.get("at >> 2u"));
         let element = match self.dtype {
-            DType::F16 if self.is_native => format!("f32({})", word("at")),
+            DType::F16 if array.item == Item::F16 => format!("f32({})", array.get("at")),
             DType::F16 => format!("f16_to_f32(({half} >> ((at & 1u) * 16u)) & 0xffffu)"),
             DType::BF16 => format!("bf16_to_f32({half} >> ((at & 1u) * 16u))"),
             DType::U8 => format!("({quarter} >> ((at & 3u) * 8u)) & 255u"),
             DType::Bool => format!("u32((({quarter} >> ((at & 3u) * 8u)) & 255u) != 0u)"),
-            _ if self.word_type() != value => format!("bitcast<{value}>({})", word("at")),
-            _ => word("at"),
+            _ if array.item.value_type() != value => format!("bitcast<{value}>({})", array.get("at")),
+            _ => array.get("at"),
         };
-        text += &format!("fn load_{name}(i: u32) -> {value} {{ let at = i{start}; return {element}; }}\n");
+        let load = format!("fn load_{name}(i: u32) -> {value} {{ let at = i{start}; return {element}; }}\n");
         match access {
-            Access::Write => text + &self.storing(),
-            Access::Words => text + &self.packing(),
-            Access::Scatter => text + &self.putting(),
-            _ => text,
+            Access::Fault => String::new(),
+            Access::Write => load + &self.storing(&start),
+            Access::Words => load + &self.packing(&start),
+            Access::Scatter => load + &self.putting(&start),
+            _ => load,
         }
     }
 
-    /// How an element that has its place to itself is written, and the same as what the elements of a word are written by.
-    fn storing(&self) -> String {
+    /// How an element that has its place to itself is written, alone or as the only one of its word.
+    fn storing(&self, start: &str) -> String {
         let (name, value) = (self.name, self.value_type());
-        let stored = if self.is_native { "f16(v)" } else { "v" };
+        let at = format!("i{start}");
+        let (further, set) = match (self.dtype, self.array.item) {
+            (DType::F16, Item::F16) => (String::new(), self.array.set(&at, "f16(v)", "f16")),
+            // The block is another operand's too, which has it by words.
+            (DType::F16, _) => (self.putting(start), format!("put_{name}(i, v);")),
+            _ => (String::new(), self.array.set(&at, "v", value)),
+        };
         format!(
-            "fn store_{name}(i: u32, v: {value}) {{ {name}_words[i] = {stored}; }}\n\
+            "{further}fn store_{name}(i: u32, v: {value}) {{ {set} }}\n\
              const LANES_{name}: u32 = 1u;\nalias Value_{name} = {value};\nalias Values_{name} = array<{value}, 1>;\n\
              fn store_lanes_{name}(i: u32, values: Values_{name}) {{ store_{name}(i, values[0]); }}\n"
         )
     }
 
     /// How the elements of a word are put into it.
-    fn packing(&self) -> String {
+    fn packing(&self, start: &str) -> String {
         let (name, value) = (self.name, self.value_type());
         let lanes = 4 / self.dtype.size_bytes();
+        let at = if self.is_moved { format!("(word * {lanes}u{start}) / {lanes}u") } else { "word".into() };
+        let set = self.array.set(&at, "bits", "u32");
         let word = match self.dtype {
             DType::F16 => "f32_to_f16(v[0]) | f32_to_f16(v[1]) << 16u".into(),
             DType::BF16 => "f32_to_bf16(v[0]) | f32_to_bf16(v[1]) << 16u".into(),
@@ -289,31 +311,33 @@ impl Binding {
         format!(
             "const LANES_{name}: u32 = {lanes}u;\nalias Value_{name} = {value};\nalias Values_{name} = array<{value}, {lanes}>;\n\
              fn pack_{name}(values: Values_{name}) -> u32 {{ let v = values; return {word}; }}\n\
-             fn store_word_{name}(word: u32, bits: u32) {{ {name}_words[word] = bits; }}\n\
+             fn store_word_{name}(word: u32, bits: u32) {{ {set} }}\n\
              fn store_lanes_{name}(i: u32, values: Values_{name}) {{ store_word_{name}(i / {lanes}u, pack_{name}(values)); }}\n"
         )
     }
 
     /// How an element is put into its word: its own bits alone, so that the order of invocations does not matter.
-    fn putting(&self) -> String {
-        let (name, value) = (self.name, self.value_type());
+    fn putting(&self, start: &str) -> String {
+        let (name, value, array) = (self.name, self.value_type(), &self.array);
         let (bits, per_word, mask) = match self.dtype {
             DType::F16 => ("f32_to_f16(v)", 2, "0xffffu"),
             DType::BF16 => ("f32_to_bf16(v)", 2, "0xffffu"),
             DType::U8 => ("v & 255u", 4, "255u"),
             DType::Bool => ("u32(v != 0u)", 4, "255u"),
             _ => {
+                let at = format!("i{start}");
+                let (set, raise) = (array.set(&at, "v", value), array.change("Max", &at, "least"));
                 return format!(
-                    "fn put_{name}(i: u32, v: {value}) {{ atomicStore(&{name}_words[i], bitcast<u32>(v)); }}\n\
-                     fn raise_{name}(i: u32, least: u32) {{ atomicMax(&{name}_words[i], least); }}\n"
+                    "fn put_{name}(i: u32, v: {value}) {{ {set} }}\nfn raise_{name}(i: u32, least: u32) {{ {raise} }}\n"
                 );
             }
         };
         let bits_each = 32 / per_word;
+        let clear = array.change("And", "at", &format!("~({mask} << shift)"));
+        let fill = array.change("Or", "at", "bits << shift");
         format!(
-            "fn put_{name}(i: u32, v: {value}) {{ let at = i / {per_word}u; let shift = i % {per_word}u * {bits_each}u; \
-             let bits = {bits}; atomicAnd(&{name}_words[at], ~({mask} << shift)); \
-             atomicOr(&{name}_words[at], bits << shift); }}\n"
+            "fn put_{name}(i: u32, v: {value}) {{ let place = i{start}; let at = place / {per_word}u; \
+             let shift = place % {per_word}u * {bits_each}u; let bits = {bits}; {clear} {fill} }}\n"
         )
     }
 }

@@ -9,6 +9,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::args::Workspace;
+use super::windows::ranges;
 use super::{Slot, Stage, WgpuArgs, WgpuDevice, size};
 use crate::{DType, Result};
 
@@ -26,11 +27,16 @@ pub(crate) struct Wide<'a> {
     workspace: Option<Workspace>,
 }
 
-/// The neighbouring elements of a matrix with `dim` columns and any strides whose words no other row shares: how long the
-/// runs of [`WgpuArgs::runs`] are.
+/// How many neighbouring elements of a matrix with `dim` columns and any strides fill words that no other row shares: the
+/// runs of [`WgpuArgs::runs`].
 pub(crate) fn run_of(dim: u64, strides: [i64; 4]) -> usize {
     let is_even = strides[..3].iter().all(|stride| stride % 2 == 0);
     if dim.is_multiple_of(2) && strides[3] == 1 && is_even { dim as usize } else { 1 }
+}
+
+/// How many elements share a word.
+fn per_word(dtype: DType) -> usize {
+    (4 / dtype.size_bytes()).max(1)
 }
 
 impl<'a> WgpuArgs<'a> {
@@ -45,8 +51,7 @@ impl<'a> WgpuArgs<'a> {
     #[track_caller]
     pub(crate) fn runs(&self, index: usize, len: usize) -> Result<Wide<'a>> {
         let output = self.output(index);
-        let is_native = output.dtype == DType::F16 && self.device.has_native_f16();
-        if is_native || len.is_multiple_of(per_word(output.dtype)) {
+        if self.device.stores_alone(output.dtype) || len.is_multiple_of(per_word(output.dtype)) {
             return Ok(Wide { device: self.device, output, workspace: None });
         }
         self.wide(index)
@@ -70,24 +75,22 @@ impl<'a> WgpuArgs<'a> {
     pub(crate) fn wide_kept(&self, index: usize) -> Result<Wide<'a>> {
         let wide = self.wide(index)?;
         if let Some(workspace) = &wide.workspace {
-            let params = WideParams { len: size(wide.output.len as u64)? };
-            let stage = Stage::new(self.device, "wide", "unpack").read("x", wide.output).write("y", workspace.slot());
-            stage.params(&params).groups_for(wide.output.len).run()?;
+            let (x, y) = (wide.output, workspace.slot());
+            for (first, len) in ranges(&self.device.limits(), &[x, y], x.len) {
+                let stage = Stage::new(self.device, "wide", "unpack").read("x", x.part(first, len));
+                let stage = stage.write("y", y.part(first, len)).params(&WideParams { len: size(len as u64)? });
+                stage.groups_for(len).run()?;
+            }
         }
         Ok(wide)
     }
 }
 
-/// How many elements share a word.
-fn per_word(dtype: DType) -> usize {
-    (4 / dtype.size_bytes()).max(1)
-}
-
 impl Wide<'_> {
     /// How many elements are written at a time: the kernel's `LANES_<name>`.
     pub(crate) fn lanes(&self) -> usize {
-        let is_native = self.output.dtype == DType::F16 && self.device.has_native_f16();
-        if self.workspace.is_some() || is_native { 1 } else { per_word(self.output.dtype) }
+        let is_alone = self.workspace.is_some() || self.device.stores_alone(self.output.dtype);
+        if is_alone { 1 } else { per_word(self.output.dtype) }
     }
 
     /// What the kernel is bound to.
@@ -102,9 +105,12 @@ impl Wide<'_> {
     #[track_caller]
     pub(crate) fn finish(self) -> Result<()> {
         let Some(workspace) = &self.workspace else { return Ok(()) };
-        let words = self.output.len.div_ceil(per_word(self.output.dtype));
-        let params = WideParams { len: size(self.output.len as u64)? };
-        let stage = Stage::new(self.device, "wide", "pack").read("x", workspace.slot()).words("y", self.output);
-        stage.params(&params).groups_for(words).run()
+        let (x, y) = (workspace.slot(), self.output);
+        for (first, len) in ranges(&self.device.limits(), &[x, y], y.len) {
+            let stage = Stage::new(self.device, "wide", "pack").read("x", x.part(first, len));
+            let stage = stage.words("y", y.part(first, len)).params(&WideParams { len: size(len as u64)? });
+            stage.groups_for(len.div_ceil(per_word(y.dtype))).run()?;
+        }
+        Ok(())
     }
 }
