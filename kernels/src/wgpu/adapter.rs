@@ -34,46 +34,24 @@ impl Limits {
     }
 }
 
-/// What an adapter may have beyond the guaranteed, and what kernels and launches therefore may use.
-#[derive(Clone, Debug, Default)]
+/// What an adapter may have beyond the guaranteed, and what kernels therefore may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Features {
     /// Elements of 16 bits in kernels.
     pub f16: bool,
     /// Operations between the invocations of a subgroup, whatever its size.
     pub subgroups: bool,
-    /// The fewest and the most invocations of a subgroup.
-    pub subgroup_sizes: [u32; 2],
-    /// Times taken by the device itself, around passes and between them.
-    pub timestamps: bool,
-    /// Bytes of a launch's parameters that go without a buffer.
-    pub immediate_bytes: u32,
-    /// Products of small matrices that a subgroup computes at once.
-    pub cooperative: Vec<wgpu::CooperativeMatrixProperties>,
 }
 
 /// The names of [`Features`] in `CHAINRULE_WGPU_FEATURES`, and what is asked of the adapter for each.
-const FEATURES: [(&str, wgpu::Features); 5] = [
-    ("f16", wgpu::Features::SHADER_F16),
-    ("subgroups", wgpu::Features::SUBGROUP),
-    ("timestamps", wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)),
-    ("immediates", wgpu::Features::IMMEDIATES),
-    ("cooperative", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
-];
+const FEATURES: [(&str, wgpu::Features); 2] =
+    [("f16", wgpu::Features::SHADER_F16), ("subgroups", wgpu::Features::SUBGROUP)];
 
 impl Features {
-    fn of(features: wgpu::Features, adapter: &wgpu::Adapter, limits: &wgpu::Limits) -> Features {
-        let info = adapter.get_info();
-        let has = |feature| features.contains(feature);
+    fn of(features: wgpu::Features) -> Features {
         Features {
-            f16: has(wgpu::Features::SHADER_F16),
-            subgroups: has(wgpu::Features::SUBGROUP),
-            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
-            timestamps: has(FEATURES[2].1),
-            immediate_bytes: if has(wgpu::Features::IMMEDIATES) { limits.max_immediate_size } else { 0 },
-            cooperative: match has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-                true => adapter.cooperative_matrix_properties(),
-                false => Vec::new(),
-            },
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
         }
     }
 }
@@ -152,18 +130,11 @@ fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
         // Not asked of the adapter, because parameters and what is read back have buffers too.
         limits.buffer_bytes = TINY.1;
     }
-    let features = Features::of(required_features, adapter, &required_limits);
-    let experimental_features = match features.cooperative.is_empty() {
-        true => wgpu::ExperimentalFeatures::disabled(),
-        // SAFETY: products of small matrices are used with the sizes and types that the adapter lists and nothing else
-        // experimental is; kernels are written here and validated like any other.
-        false => unsafe { wgpu::ExperimentalFeatures::enabled() },
-    };
+    let features = Features::of(required_features);
     let request = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("chainrule"),
         required_features,
         required_limits,
-        experimental_features,
         memory_hints: wgpu::MemoryHints::Performance,
         ..Default::default()
     });

@@ -101,8 +101,8 @@ impl WgpuDevice {
     }
 
     /// What kernels and launches may use beyond the guaranteed.
-    pub fn features(&self) -> &Features {
-        &self.0.features
+    pub fn features(&self) -> Features {
+        self.0.features
     }
 
     /// Whether kernels read and write arrays of f16: the device has them, and converts as the host does. That is found out

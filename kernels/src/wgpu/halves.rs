@@ -1,8 +1,8 @@
 //! Whether a device's own f16 can be used: its conversions have to be those of IEEE 754, which every other device follows.
 //!
-//! WGSL promises less: a conversion to f16 may round either way, subnormal values may be flushed to zero on either side,
-//! and an implementation may take infinities and NaN for impossible (WGSL, sections "Floating Point Evaluation" and
-//! "Floating Point Conversion"). Adapters differ in this, so the device is asked once: every value of f16 is widened, and
+//! WGSL promises less: a conversion to f16 may round either way and subnormal values may be flushed to zero (WebGPU's
+//! conformance tests, `correctlyRoundedF16`), and an implementation may take infinities and NaN for impossible (WGSL,
+//! "Floating Point Evaluation"). Adapters differ in this, so the device is asked once: every value of f16 is widened, and
 //! every boundary between two of them rounded, with the numbers just beside it. Where one is not what the host makes of
 //! it, f16 goes by words and by arithmetic on bits, as bf16 does.
 

@@ -3,6 +3,7 @@
 mod attention;
 mod copy;
 mod elementwise;
+mod halves;
 mod indexing;
 mod l2_norm;
 mod matmul;
@@ -11,6 +12,7 @@ mod random;
 mod rope;
 mod scan;
 mod sort;
+mod windows;
 
 // What a kernel computes is the same everywhere, and so are its tests.
 #[path = "../cuda/lstm_cell.rs"]
