@@ -210,13 +210,14 @@ impl<'a> Stage<'a> {
     /// Launches it; nothing happens where there are no blocks.
     ///
     /// # Errors
-    /// A source that does not compile, a launch that the device refuses; on a device that ends each launch before the
+    /// More parameters than a launch has room for, a source that does not compile, a launch that the device refuses; on a device that ends each launch before the
     /// next, also what the kernel found wrong.
     #[track_caller]
     pub(crate) fn run(mut self) -> Result<()> {
         if self.launched.blocks == 0 {
             return Ok(());
         }
+        self.params.check(self.entry.name)?;
         let engine = self.device.engine();
         let function = self.device.entry_points().function(engine, &self.entry)?;
         // In a recording nothing runs before its end, and then it is looked for reports.

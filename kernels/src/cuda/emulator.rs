@@ -4,33 +4,29 @@
 //! Variables: `CHAINRULE_CXX` names the compiler (else `CXX`, `g++`, `c++`, `clang++`); `CHAINRULE_EMU_SEED` other than
 //! 0 runs threads and blocks in a random order that the seed decides; `CHAINRULE_EMU_FLAGS` adds options, sanitizers say.
 
+mod compiler;
 mod recording;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL};
 
+use compiler::{Compiler, RUNTIME};
 use recording::{Recording, Work};
 
 use super::engine::{Engine, Function, Graph, Launched, Mark, Module};
 use super::params::Params;
 use super::tensor_map::{Layout, TensorMap};
-use super::{Architecture, Unit, cache, source};
+use super::{Architecture, Unit};
 use crate::{Error, ErrorKind, Result};
 
 const GUARD_BYTES: usize = 64;
 const GUARD: u8 = 0xa5;
 /// Bytes that nothing wrote: NaN as a float, -1 as an integer.
 const UNWRITTEN: u8 = 0xff;
-/// The runtime as a unit.
-const RUNTIME: &str = "#include \"emu/emu.cpp\"\n";
-/// What a sanitizer's runtime is brought into this program with, and should not be into the compiler.
-const PRELOAD: &str = "LD_PRELOAD";
 /// The variable that names the order of threads and blocks.
 const SEED: &str = "CHAINRULE_EMU_SEED";
 /// An alignment that every vector access and bulk copy can count on.
@@ -322,111 +318,6 @@ impl Module for EmulatedModule {
             Err(_) => Err(device_error(format!("unit {} has no entry point {entry}", self.label))),
         }
     }
-}
-
-/// The system's C++ compiler.
-struct Compiler {
-    program: String,
-    version: String,
-    flags: Vec<String>,
-    /// Where the kernels' files are written for it, and for debuggers.
-    sources: PathBuf,
-}
-
-impl Compiler {
-    fn find() -> Result<Compiler> {
-        let named = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
-        let candidates: Vec<String> = match named("CHAINRULE_CXX") {
-            Some(name) => vec![name],
-            None => named("CXX").into_iter().chain(["g++", "c++", "clang++"].map(String::from)).collect(),
-        };
-        let found = candidates.iter().find_map(|program| {
-            let output = Command::new(program)
-                .env_remove(PRELOAD)
-                .arg("--version")
-                .output()
-                .ok()
-                .filter(|output| output.status.success())?;
-            Some((program.clone(), String::from_utf8_lossy(&output.stdout).lines().next()?.to_string()))
-        });
-        let Some((program, version)) = found else {
-            return Err(device_error(format!(
-                "cuda-emu compiles kernels with a C++ compiler and found none: tried {}; install one (Debian: apt-get \
-                 install g++) or name it in CHAINRULE_CXX",
-                candidates.join(", ")
-            )));
-        };
-        let flags = named("CHAINRULE_EMU_FLAGS").unwrap_or_default();
-        let flags = flags.split_whitespace().map(String::from).collect();
-        let sources = cache::folder().join(format!("cuda-{}", source_key()));
-        write_sources(&sources)?;
-        Ok(Compiler { program, version, flags, sources })
-    }
-
-    /// The shared library that `text` compiles to, loaded.
-    fn build(&self, label: &str, text: &str, optimisation: &str, scope: i32) -> Result<Library> {
-        let fixed = ["-std=c++17", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv"];
-        let mut options: Vec<&str> = fixed.to_vec();
-        options.extend(["-DCHAINRULE_EMU", optimisation]);
-        // The runtime tells the thread sanitizer what it does and is itself not looked at.
-        let of_flag = |flag| match flag {
-            "-fsanitize=thread" if text == RUNTIME => "-DEMU_TSAN",
-            other => other,
-        };
-        options.extend(self.flags.iter().map(String::as_str).map(of_flag));
-        let with: Vec<&str> = [&self.version[..]].into_iter().chain(options.iter().copied()).collect();
-        let key = format!("{}.so", source::key(text, &with));
-        let path = cache::path_of(&key, || self.compile(label, text, &options))?;
-        // SAFETY: the library is our own; it registers nothing and starts nothing when loaded.
-        unsafe { Library::open(Some(&path), RTLD_NOW | scope) }
-            .map_err(|error| device_error(format!("cannot load {label} from {}: {error}", path.display())))
-    }
-
-    fn compile(&self, label: &str, text: &str, options: &[&str]) -> Result<Vec<u8>> {
-        let io = |error| Error::io(format!("cannot compile {label}"), error);
-        let folder = tempfile::tempdir().map_err(io)?;
-        let (input, output) = (folder.path().join("unit.cpp"), folder.path().join("unit.so"));
-        std::fs::write(&input, text).map_err(io)?;
-        let mut command = Command::new(&self.program);
-        command
-            .env_remove(PRELOAD)
-            .args(options)
-            .arg("-I")
-            .arg(&self.sources)
-            .arg(&input)
-            .arg("-o")
-            .arg(&output)
-            .arg("-lpthread");
-        let result = command.output().map_err(io)?;
-        if !result.status.success() {
-            let log = String::from_utf8_lossy(&result.stderr).into_owned();
-            return Err(Error::new(ErrorKind::KernelCompile { kernel: label.into(), log }));
-        }
-        std::fs::read(&output).map_err(io)
-    }
-}
-
-/// One key for all files, so that a folder of them never changes once it is written.
-fn source_key() -> String {
-    let files: Vec<_> = source::files().collect();
-    let all: Vec<&str> = files.iter().flat_map(|(name, text)| [*name, &text[..]]).collect();
-    source::key("", &all)
-}
-
-fn write_sources(folder: &Path) -> Result<()> {
-    for (name, text) in source::files() {
-        let path = folder.join(name);
-        if std::fs::read(&path).is_ok_and(|present| present == text.as_bytes()) {
-            continue;
-        }
-        let io = |error| Error::io(format!("cannot write {}", path.display()), error);
-        let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent).map_err(io)?;
-        let file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
-        std::fs::write(file.path(), &*text).map_err(io)?;
-        file.persist(&path).map_err(|error| io(error.error))?;
-    }
-    Ok(())
 }
 
 #[track_caller]
