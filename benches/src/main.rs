@@ -4,6 +4,7 @@
 //! cargo run --release -p chainrule-bench -- time attention
 //! cargo run --release -p chainrule-bench --features cuda -- check --device cuda-emu
 //! cargo run --release -p chainrule-bench --features cuda -- bench --device cuda:0 --rival python3
+//! cargo run --release -p chainrule-bench --features wgpu -- bench --device wgpu --dtype f32 --rival burn
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints tables, and why there is none")]
@@ -33,7 +34,7 @@ enum Command {
     Check(check::Options),
     /// Times ops on the shapes that their samples mark for measuring, forward and with backward.
     Time(time::Options),
-    /// Times the ops that training spends its time in, beside what the machine can do and beside PyTorch.
+    /// Times the ops that training spends its time in, beside what the machine can do and beside PyTorch or burn.
     Bench(bench::Options),
     /// Compiles every CUDA kernel for every architecture and lists registers, shared memory and spills.
     #[cfg(feature = "cuda")]

@@ -1,14 +1,15 @@
 //! How a time is taken.
 //!
 //! Calls go over several sets of inputs in turn, together larger than the caches, so that each finds its inputs in
-//! memory. They are timed in batches of at least [`BATCH_US`] between two events of the device, on the host by its
-//! clock. Before a batch one call is made that is not counted: it keeps the device busy while the first that counts is
-//! launched, so that a batch begins without a gap.
+//! memory. They are timed in batches of at least [`BATCH_US`] between two marks of [`super::clock`]. Before a batch one
+//! call is made that is not counted: it keeps the device busy while the first that counts is launched, so that a batch
+//! begins without a gap.
 
 use std::time::{Duration, Instant};
 
 use chainrule::{Device, Result};
 
+use super::clock::Mark;
 use super::statistics::Spread;
 
 /// One call of an op on one set of inputs.
@@ -64,42 +65,11 @@ fn calls_of_a_batch(once_us: f64) -> usize {
 /// The microseconds of `count` calls together.
 fn batch_us(device: &Device, count: usize, call: &mut impl FnMut() -> Result<()>) -> Result<f64> {
     call()?;
-    let start = Start::now(device)?;
+    let start = Mark::now(device)?;
     for _ in 0..count {
         call()?;
     }
-    start.elapsed_us(device)
-}
-
-/// Where a batch began.
-enum Start {
-    #[cfg(feature = "cuda")]
-    OnDevice(chainrule::cuda::CudaEvent),
-    OnHost(Instant),
-}
-
-impl Start {
-    fn now(device: &Device) -> Result<Start> {
-        match device {
-            #[cfg(feature = "cuda")]
-            Device::Cuda(cuda) => cuda.record().map(Start::OnDevice),
-            _ => Ok(Start::OnHost(Instant::now())),
-        }
-    }
-
-    /// The time since, once the device has done all work.
-    fn elapsed_us(&self, device: &Device) -> Result<f64> {
-        match (self, device) {
-            #[cfg(feature = "cuda")]
-            (Start::OnDevice(start), Device::Cuda(cuda)) => Ok(start.elapsed_ms(&cuda.record()?)? * 1e3),
-            #[cfg(feature = "cuda")]
-            (Start::OnDevice(_), _) => Err(chainrule::Error::argument("bench", "an event of another device")),
-            (Start::OnHost(start), _) => {
-                device.synchronize()?;
-                Ok(start.elapsed().as_secs_f64() * 1e6)
-            }
-        }
-    }
+    start.elapsed_us(&Mark::now(device)?)
 }
 
 #[cfg(test)]

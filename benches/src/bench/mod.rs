@@ -1,6 +1,7 @@
-//! The ops that training spends its time in, timed on a device beside what the machine can do and beside PyTorch.
+//! The ops that training spends its time in, timed on a device beside what the machine can do and beside PyTorch or burn.
 
 mod case;
+mod clock;
 mod measure;
 mod rival;
 mod statistics;
@@ -29,7 +30,7 @@ chainrule is faster. Cases are interleaved with the rival's, one by one.";
 /// Which ops, on which device, beside whom.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The device: cpu, cuda:0, cuda-emu. Default: what CHAINRULE_DEVICE names, else the host.
+    /// The device: cpu, cuda:0, cuda-emu, wgpu. Default: what CHAINRULE_DEVICE names, else the host.
     #[arg(long)]
     device: Option<String>,
     /// Only ops whose names start with one of these, beside those that measure the ceilings: matmul,attention.
@@ -44,11 +45,13 @@ pub(crate) struct Options {
     /// The shapes. Default: full on GPUs, small on the emulator and the host.
     #[arg(long)]
     scale: Option<Scale>,
-    /// Measure PyTorch too, under this Python: python3.
+    /// Measure a rival too: PyTorch, under the Python that is named (python3), or burn's wgpu backend (burn).
     ///
-    /// The script is part of this program and needs torch alone. It is handed each case right after chainrule's turn,
-    /// so that both see the machine in one state; on cuda-emu it measures the host. By itself, the script is benches/rivals/torch_gpu.py.
-    #[arg(long, value_name = "PYTHON")]
+    /// The script of PyTorch is part of this program and needs torch alone; on cuda-emu and wgpu it measures the host. By
+    /// itself, it is benches/rivals/torch_gpu.py. burn builds the program in benches/rivals/burn_wgpu first, with cargo;
+    /// the path of a built burn-wgpu-rival starts that. A rival is handed each case right after chainrule's turn, so that
+    /// both see the machine in one state.
+    #[arg(long, value_name = "PYTHON|burn")]
     rival: Option<String>,
     /// Write the rows to this file as JSON.
     #[arg(long, value_name = "FILE")]
@@ -63,13 +66,13 @@ fn float(name: &str) -> std::result::Result<DType, String> {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let device = crate::device(options.device.as_deref())?;
-    let is_gpu = device.to_string().starts_with("cuda:");
+    let is_gpu = clock::is_of_gpu(&device);
     let scale = options.scale.unwrap_or(if is_gpu { Scale::Full } else { Scale::Small });
     let cases = cases(scale, &options.op)?;
-    let start = |python: &String| Rival::start(python, &device, scale, options.seconds);
+    let start = |program: &String| Rival::start(program, &device, scale, options.seconds);
     let rival = options.rival.as_ref().map(start).transpose()?;
     let mut run = Run { options, device, scale, rival, ceilings: Ceilings::default(), rows: Vec::new() };
-    println!("{}\n\n{CONVENTIONS}\n{COLUMNS}\n", run.title());
+    println!("{}\n\n{CONVENTIONS}\n{COLUMNS}\nClock: {}.\n", run.title(), clock::name(&run.device));
     if !is_gpu {
         println!("These are no times of a GPU, and the ratios say nothing of one: they show that everything runs.\n");
     }
@@ -144,6 +147,7 @@ impl Run<'_> {
             "chainrule": env!("CARGO_PKG_VERSION"),
             "device": self.device.to_string(),
             "hardware": hardware(&self.device),
+            "clock": clock::name(&self.device),
             "rival": self.rival.as_ref().map(|rival| &rival.description),
             "conventions": CONVENTIONS,
             "ceilings": { "tflops": self.ceilings.flops / 1e12, "gbps": self.ceilings.bytes / 1e9 },

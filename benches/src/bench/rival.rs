@@ -1,19 +1,24 @@
-//! A rival in a process of its own: the script of PyTorch, asked for one case at a time.
+//! A rival in a process of its own, asked for one case at a time: the script of PyTorch, or the program of burn.
 //!
-//! The script is part of this program, so that the program alone can be copied to another machine. It is given one line
-//! for each case, `matmul bf16 m=64 n=64 k=64`, and answers with one line of JSON: its rows, or why there are none.
+//! The script is part of this program, so that the program alone can be copied to another machine; that of burn is built
+//! where it lies, `rivals/burn_wgpu`, or was copied too. A rival is given one line for each case,
+//! `matmul bf16 m=64 n=64 k=64`, and answers with one line of JSON: its rows, or why there are none.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use chainrule::{DType, Device, Error, ErrorKind, Result};
 use serde_json::Value;
 
 use super::case::{Case, Scale};
+use super::clock;
 use super::measure::Timing;
 use super::statistics::Spread;
 
 const SCRIPT: &str = include_str!("../../rivals/torch_gpu.py");
+/// Where burn's program is built from.
+const BURN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rivals/burn_wgpu/Cargo.toml");
 
 /// What a rival is called, and what it took or why it gave no result.
 pub(crate) type Answer = (String, std::result::Result<Timing, String>);
@@ -28,18 +33,18 @@ pub(crate) struct Rival {
 }
 
 impl Rival {
-    /// Starts the script under the interpreter `python`.
-    pub(crate) fn start(python: &str, device: &Device, scale: Scale, seconds: f64) -> Result<Rival> {
-        let name = device.to_string();
-        let mut command = Command::new(python);
-        // The rival of the emulator is PyTorch on the host.
-        let on = if name.starts_with("cuda:") { &name } else { "cpu" };
-        command.args(["-c", SCRIPT, "--serve", "--device", on, "--seconds", &seconds.to_string()]);
+    /// Starts the rival that `program` names: `burn`, which is built before, or what was built of it
+    /// (`burn-wgpu-rival`), or an interpreter for the script of PyTorch.
+    pub(crate) fn start(program: &str, device: &Device, scale: Scale, seconds: f64) -> Result<Rival> {
+        let is_burn = Path::new(program).file_name().is_some_and(|name| name.to_string_lossy().starts_with("burn"));
+        let mut command = if is_burn { burn(program, device)? } else { torch(program, device) };
+        command.args(["--serve", "--seconds", &seconds.to_string()]);
         if scale == Scale::Small {
-            command.args(["--scale", "small", "--no-compile"]);
+            command.args(["--scale", "small"]);
+            command.args((!is_burn).then_some("--no-compile"));
         }
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|error| Error::io(format!("cannot start the rival {python:?}"), error))?;
+        let mut child = spawned.map_err(|error| Error::io(format!("cannot start the rival {program:?}"), error))?;
         let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(broken("it was started without pipes"));
         };
@@ -80,6 +85,32 @@ impl Drop for Rival {
         self.questions = None;
         let _ = self.child.wait();
     }
+}
+
+/// The script of PyTorch under the interpreter `python`.
+fn torch(python: &str, device: &Device) -> Command {
+    let name = device.to_string();
+    let mut command = Command::new(python);
+    // The rival of the emulator is PyTorch on the host.
+    command.args(["-c", SCRIPT, "--device", if name.starts_with("cuda:") { &name } else { "cpu" }]);
+    command
+}
+
+/// The program of burn, for the same kind of adapter as chainrule's.
+fn burn(program: &str, device: &Device) -> Result<Command> {
+    if device.to_string() != "wgpu" {
+        return Err(broken(&format!("burn is measured on wgpu, and this is {device}; give --device wgpu")));
+    }
+    let is_gpu = clock::is_of_gpu(device);
+    let mut command = Command::new(program);
+    if program == "burn" {
+        command = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
+        command.args(["run", "--release", "--manifest-path", BURN]);
+        // Drivers that compute on the processor do not take all of the SPIR-V that burn makes.
+        command.args((!is_gpu).then_some("--no-default-features")).arg("--");
+    }
+    command.args(["--device", if is_gpu { "gpu" } else { "cpu" }]);
+    Ok(command)
 }
 
 /// The rows of an answer.
@@ -131,5 +162,18 @@ mod tests {
     fn an_interpreter_that_is_not_there_is_named() {
         let Err(error) = Rival::start("no-such-python", &Device::Cpu, Scale::Small, 0.0) else { panic!("it started") };
         assert!(error.to_string().contains("cannot start the rival \"no-such-python\""), "{error}");
+    }
+
+    #[test]
+    fn burn_is_no_rival_of_the_host() {
+        for program in ["burn", "target/release/burn-wgpu-rival"] {
+            let Err(error) = Rival::start(program, &Device::Cpu, Scale::Small, 0.0) else { panic!("it started") };
+            assert!(error.to_string().contains("and this is cpu; give --device wgpu"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_rival_may_have_no_row_for_a_case() {
+        assert_eq!(answers(&json!({ "rows": [] })).unwrap(), []);
     }
 }

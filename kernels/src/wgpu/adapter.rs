@@ -41,17 +41,24 @@ pub struct Features {
     pub f16: bool,
     /// Operations between the invocations of a subgroup, whatever its size.
     pub subgroups: bool,
+    /// The device writes when it came to a place in its work.
+    pub timestamps: bool,
 }
 
+/// What [`Features::timestamps`] takes.
+const TIMESTAMPS: wgpu::Features =
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS);
+
 /// The names of [`Features`] in `CHAINRULE_WGPU_FEATURES`, and what is asked of the adapter for each.
-const FEATURES: [(&str, wgpu::Features); 2] =
-    [("f16", wgpu::Features::SHADER_F16), ("subgroups", wgpu::Features::SUBGROUP)];
+const FEATURES: [(&str, wgpu::Features); 3] =
+    [("f16", wgpu::Features::SHADER_F16), ("subgroups", wgpu::Features::SUBGROUP), ("timestamps", TIMESTAMPS)];
 
 impl Features {
     fn of(features: wgpu::Features) -> Features {
         Features {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
+            timestamps: features.contains(TIMESTAMPS),
         }
     }
 }

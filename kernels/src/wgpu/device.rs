@@ -12,7 +12,7 @@ use super::adapter::{self, Features, Limits, Opened, missing};
 use super::memory::Arena;
 use super::pipeline::Pipelines;
 use super::recorder::Recorder;
-use super::{Unit, WgpuMemory, halves};
+use super::{Unit, WgpuEvent, WgpuMemory, halves};
 use crate::cpu::memory::MemoryStats;
 use crate::{DType, Error, ErrorKind, Result};
 
@@ -123,6 +123,11 @@ impl WgpuDevice {
         self.0.features.subgroups && !cfg!(target_arch = "wasm32")
     }
 
+    /// Whether the driver computes on the host's processor: its times say nothing about a GPU.
+    pub fn is_processor(&self) -> bool {
+        self.0.info.device_type == wgpu::DeviceType::Cpu
+    }
+
     /// Every unit that was compiled so far.
     pub fn units(&self) -> Vec<Unit> {
         self.0.pipelines.units()
@@ -134,6 +139,30 @@ impl WgpuDevice {
         self.recorder().submit();
         self.wait()?;
         self.check_faults()
+    }
+
+    /// How many bind groups are kept: one for each combination of blocks that launches have used.
+    pub fn bind_groups(&self) -> usize {
+        self.0.pipelines.bind_groups()
+    }
+
+    /// Marks the place after all work launched so far, for timing. Does not wait where the device takes the time itself
+    /// ([`Features::timestamps`]).
+    ///
+    /// # Errors
+    /// What the driver reports, also of earlier work.
+    ///
+    /// ```
+    /// use chainrule_kernels::wgpu::WgpuDevice;
+    /// let Ok(device) = WgpuDevice::open() else { return Ok(()) };
+    /// let start = device.record()?;
+    /// let end = device.record()?;
+    /// assert!(start.elapsed_ms(&end)? >= 0.0);
+    /// # Ok::<(), chainrule_kernels::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn record(&self) -> Result<WgpuEvent> {
+        WgpuEvent::new(self)
     }
 
     /// Waits for what was submitted.

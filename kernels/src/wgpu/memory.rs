@@ -3,7 +3,7 @@
 //! All work of a device happens in order, so a block's next owner writes it after its last reader has run. A binding
 //! covers a block and no more, so that a kernel's accesses are checked against its own arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use ::wgpu;
@@ -24,7 +24,7 @@ const LARGE_BYTES: u64 = 4 << 20;
 /// A piece of one of the arena's buffers, or several whole ones that follow one another by number.
 ///
 /// Where `start + size` is more than [`Limits::segment_bytes`], the rest is in the buffers that follow.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Block {
     pub(crate) buffer: u32,
     pub(crate) start: u64,
@@ -41,7 +41,9 @@ pub(crate) struct Arena {
 struct State {
     /// Every buffer so far; a number is never given twice, and what was given back to the system is gone.
     buffers: Vec<Option<wgpu::Buffer>>,
-    free: BTreeMap<u64, Vec<Block>>,
+    /// By size class. The first block of a class is handed out whatever the order in which they came back, so that a
+    /// step of training finds the blocks of the step before, and with them its bind groups.
+    free: BTreeMap<u64, BTreeSet<Block>>,
     /// The buffer that blocks are carved from, and how much of it is in use.
     chunk: Option<(u32, u64)>,
     stats: MemoryStats,
@@ -78,7 +80,7 @@ impl Arena {
         let mut state = lock(&self.state);
         let out_of_memory = |live_bytes| Error::new(ErrorKind::OutOfMemory { requested_bytes: len_bytes, live_bytes });
         let class = size_class(len_bytes).ok_or_else(|| out_of_memory(state.stats.live_bytes))?;
-        let block = match state.free.get_mut(&class).and_then(Vec::pop) {
+        let block = match state.free.get_mut(&class).and_then(BTreeSet::pop_first) {
             Some(block) => {
                 state.stats.cached_bytes -= class as usize;
                 block
@@ -152,7 +154,7 @@ impl Arena {
         let mut state = lock(&self.state);
         state.stats.live_bytes -= block.size as usize;
         state.stats.cached_bytes += block.size as usize;
-        state.free.entry(block.size).or_default().push(block);
+        state.free.entry(block.size).or_default().insert(block);
     }
 }
 

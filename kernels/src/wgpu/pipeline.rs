@@ -47,6 +47,11 @@ impl Pipelines {
         lock(&self.pipelines).keys().copied().collect()
     }
 
+    /// How many bind groups are kept.
+    pub(crate) fn bind_groups(&self) -> usize {
+        lock(&self.bind_groups).len()
+    }
+
     /// The pipeline of a unit, compiled if need be.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use ::wgpu;
 use super::WgpuDevice;
 use super::adapter::missing;
 use super::device::lock;
+use super::event::TIME_BYTES;
 use super::pipeline::Pipeline;
 use crate::Result;
 
@@ -137,6 +138,39 @@ impl Recorder {
             last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
             self.queue.write_buffer(buffer, start + whole as u64, &last);
         }
+    }
+
+    /// Marks the place after what is recorded: the device writes the time when it has come there.
+    pub(crate) fn mark(&self) -> wgpu::QuerySet {
+        let (label, ty) = (Some("event"), wgpu::QueryType::Timestamp);
+        let mark = self.device.create_query_set(&wgpu::QuerySetDescriptor { label, ty, count: 1 });
+        let state = &mut *lock(&self.state);
+        drop(state.pass.take());
+        // A pass of its own, empty: its end comes after all that earlier passes did.
+        let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {
+            query_set: &mark,
+            beginning_of_pass_write_index: None,
+            end_of_pass_write_index: Some(0),
+        });
+        let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes };
+        drop(state.encoder(&self.device).begin_compute_pass(&descriptor));
+        mark
+    }
+
+    /// A buffer that has the time of a mark once what is recorded is done.
+    pub(crate) fn time_of(&self, mark: &wgpu::QuerySet) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let (label, size) = (Some("time"), TIME_BYTES as u64);
+        let time = self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+        let state = &mut *lock(&self.state);
+        drop(state.pass.take());
+        state.encoder(&self.device).resolve_query_set(mark, 0..1, &time, 0);
+        time
+    }
+
+    /// The nanoseconds of one tick of the device's clock.
+    pub(crate) fn tick_ns(&self) -> f64 {
+        self.queue.get_timestamp_period().into()
     }
 
     /// Copies bytes of `buffer` to the host, after what is recorded.

@@ -3,6 +3,7 @@
 mod attention;
 mod copy;
 mod elementwise;
+mod events;
 mod halves;
 mod indexing;
 mod l2_norm;
