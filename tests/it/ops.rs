@@ -3,7 +3,7 @@
 //! Each check walks all samples and lists all failures, so that one run shows the whole state.
 
 use chainrule::samples::{self, Array, Checked, Oracle, Sample, compare, layouts};
-use chainrule::{CheckOptions, DType, Device, Result, Tensor, Var, check_gradients, check_second_order};
+use chainrule::{CheckOptions, DType, Device, Error, Result, Tensor, Var, check_gradients, check_second_order};
 
 use crate::devices::devices;
 
@@ -170,29 +170,48 @@ fn expanded_inputs_equal_their_copies() {
     });
 }
 
+/// The bytes of the result and of all gradients.
+fn bytes(sample: &Sample, inputs: &[Tensor]) -> Checked<Vec<u8>> {
+    let text = |error: Error| error.to_string();
+    let mut bytes = sample.result(inputs)?.to_bytes().map_err(text)?;
+    if sample.has_gradient {
+        for grad in sample.gradients(inputs)? {
+            bytes.extend(grad.to_bytes().map_err(text)?);
+        }
+    }
+    Ok(bytes)
+}
+
 #[test]
 fn results_have_the_same_bits_every_time_and_on_every_number_of_threads() {
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool of one thread");
     for_each_sample("determinism", |sample| {
         let inputs = inputs(sample, sample.dtypes[0])?;
-        let run = || -> Checked<Vec<u8>> {
-            let mut bytes = sample.result(&inputs)?.to_bytes().map_err(|error| error.to_string())?;
-            if sample.has_gradient {
-                for grad in sample.gradients(&inputs)? {
-                    bytes.extend(grad.to_bytes().map_err(|error| error.to_string())?);
-                }
-            }
-            Ok(bytes)
-        };
-        let first = run()?;
-        if run()? != first {
+        let first = bytes(sample, &inputs)?;
+        if bytes(sample, &inputs)? != first {
             return Err("two runs differ".into());
         }
-        if one_thread.install(run)? != first {
+        if one_thread.install(|| bytes(sample, &inputs))? != first {
             return Err("one thread and several differ".into());
         }
         Ok(())
     });
+}
+
+#[test]
+fn results_have_the_same_bits_every_time_on_every_device() {
+    for device in devices() {
+        for_each_sample(&format!("determinism on {device}"), |sample| {
+            sample.dtypes.iter().filter(|&&dtype| sample.exists_on(&device, dtype)).try_for_each(|&dtype| {
+                let inputs = sample.inputs_as(dtype, &device).map_err(|error| error.to_string())?;
+                let first = bytes(sample, &inputs)?;
+                // A result that is held makes the second run work in other memory than the first.
+                let _held = sample.result(&inputs)?;
+                let is_same = bytes(sample, &inputs)? == first;
+                if is_same { Ok(()) } else { Err(format!("{dtype}: two runs differ")) }
+            })
+        });
+    }
 }
 
 #[test]
